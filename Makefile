@@ -1,0 +1,98 @@
+# Two commands do everything: `make run` starts the gateway, `make test` checks all of it. Both
+# install what they need and is missing; when all is there, that takes no time.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+.PHONY: run test
+
+run: toolchain ## Build the release and start the gateway; ARGS="--config FILE" passes arguments
+	cargo run --release -- $(if $(ARGS),run $(ARGS),)
+
+test: deps fmt clippy unit loom doc deny ## Check everything: what CI runs
+	@echo "All checks passed."
+
+# --- Settings -------------------------------------------------------------------------------------
+
+# Where cargo builds; the loom build is kept apart, since its flags would rebuild everything.
+CARGO_TARGET_DIR ?= target
+export CARGO_TARGET_DIR
+
+CARGO_DENY_VERSION := 0.20.2
+
+CLIENTS := tests/clients
+VENV := target/venv
+CARGO_DENY := target/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+
+# command:package of Debian. Only what is missing is installed.
+BUILD_PACKAGES := cc:gcc,libc6-dev
+TEST_PACKAGES := $(BUILD_PACKAGES) curl:curl chromium:chromium python3:python3 \
+	python3-venv:python3-venv node:nodejs npm:npm
+
+# --- What `make test` needs -----------------------------------------------------------------------
+
+.PHONY: deps packages toolchain components
+
+deps: packages components $(VENV)/installed $(CLIENTS)/node_modules/installed $(CARGO_DENY) ## Install what the tests need and is missing
+
+packages:
+	@sh scripts/install-packages.sh $(TEST_PACKAGES)
+
+toolchain:
+	@sh scripts/install-packages.sh $(BUILD_PACKAGES)
+	@command -v cargo >/dev/null || { echo "Rust is needed: install it with rustup" >&2; exit 1; }
+
+components: toolchain
+	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || \
+		rustup component add rustfmt clippy
+
+$(VENV)/installed: $(CLIENTS)/requirements.txt | packages
+	python3 -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--only-binary :all: --require-hashes -r $<
+	touch $@
+
+$(CLIENTS)/node_modules/installed: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json | packages
+	cd $(CLIENTS) && npm ci --loglevel=error
+	touch $@
+
+# A tool of its own: the project's flags and target folder are not for it.
+$(CARGO_DENY): | toolchain
+	env -u RUSTFLAGS -u CARGO_TARGET_DIR cargo install --quiet --locked --debug \
+		--root target/tools/cargo-deny-$(CARGO_DENY_VERSION) \
+		--version $(CARGO_DENY_VERSION) cargo-deny
+
+# --- The checks, each alone -----------------------------------------------------------------------
+
+.PHONY: fmt clippy unit loom doc deny
+
+fmt: components ## Check the formatting (`cargo fmt --all` repairs it)
+	cargo fmt --all --check
+
+clippy: components ## Lint everything, warnings denied
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+unit: deps ## Run all tests; T=name runs those whose name holds it
+	cargo test --workspace --profile fast --locked -- $(T)
+
+loom: toolchain ## Run the concurrency models under loom
+	RUSTFLAGS="--cfg tidegate_loom" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom \
+		cargo test --profile fast --lib --locked loom
+
+doc: toolchain ## Build the documentation, warnings denied
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+
+deny: $(CARGO_DENY) ## Check the dependencies' licences, versions and sources
+	$(CARGO_DENY) --locked --log-level error check --hide-inclusion-graph licenses bans sources
+
+# --- Housekeeping ---------------------------------------------------------------------------------
+
+.PHONY: help clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+clean: ## Remove everything that was built or installed here
+	rm -rf target $(CLIENTS)/node_modules

@@ -1,0 +1,231 @@
+//! One stream's promises, checked frame by frame while it is read.
+//!
+//! The hot path compares three numbers: the event's number with the one the stream
+//! expects next, its id with the last one, its id with the one the ledger has. What
+//! cannot be judged yet, because the 202 that names a lost event's id may still be on
+//! its way, is kept as a hole or a gap and settled by `audit` when the run is over.
+
+pub(crate) mod audit;
+pub(crate) mod control;
+pub(crate) mod tally;
+
+use crate::check::control::{Control, Gap};
+use crate::check::tally::Tally;
+use crate::payload::{EventId, Payload};
+use crate::plan::{Plan, Position};
+use crate::violations::Kind;
+use crate::wire::sse::Frame;
+
+/// Events the stream jumped over: those that match it in `from..until`.
+#[derive(Debug, Clone, Copy)]
+struct Hole {
+    from: u64,
+    until: u64,
+    /// Gaps received before the event that closed the hole: only these excuse it.
+    gaps_seen: usize,
+}
+
+/// What only streams that lost something have.
+#[derive(Debug, Default)]
+struct Losses {
+    holes: Vec<Hole>,
+    gaps: Vec<Gap>,
+    events_after_gap: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct StreamCheck {
+    pub(crate) stream: u32,
+    expected: Position,
+    /// Ids below this are behind a received event, a gap or a promised cursor.
+    seq_min: u64,
+    greeted: bool,
+    /// The reason of the `end` event, once it came.
+    pub(crate) ended: Option<Box<str>>,
+    losses: Option<Box<Losses>>,
+}
+
+impl StreamCheck {
+    pub(crate) fn new(stream: u32, plan: &Plan) -> Self {
+        Self {
+            stream,
+            expected: plan.seek(stream, 0),
+            seq_min: 0,
+            greeted: false,
+            ended: None,
+            losses: None,
+        }
+    }
+
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.greeted
+    }
+
+    /// Everything up to event `published` and id `seq` was received or declared lost.
+    pub(crate) fn is_settled(&self, published: u64, seq: Option<u64>) -> bool {
+        self.expected.number >= published || seq.is_none_or(|seq| self.seq_min > seq)
+    }
+
+    pub(crate) fn on_frame(&mut self, frame: &Frame<'_>, tally: &mut Tally) {
+        if let (Some(data), None | Some(b"message")) = (frame.data, frame.event)
+            && self.greeted
+            && self.ended.is_none()
+        {
+            return self.on_event(frame.id, data, tally);
+        }
+        self.on_control(frame, tally);
+    }
+
+    fn on_event(&mut self, id: Option<&[u8]>, data: &[u8], tally: &mut Tally) {
+        let Some(payload) = tally.run.format.read(data) else {
+            return self.corrupt(tally, "an event's data is not what was published", id, data);
+        };
+        let Some(id) = id.and_then(EventId::parse) else {
+            return self.corrupt(tally, "an event without a usable id", id, data);
+        };
+        if let Err(what) = tally.run.ledger.note_seen(payload.number, id) {
+            let stream = self.stream;
+            tally.violations.add(Kind::Corrupt, || format!("stream {stream}: {what}"));
+            return;
+        }
+        if payload.number == self.expected.number && id.seq >= self.seq_min {
+            self.expected = tally.run.plan.next(self.expected);
+            self.seq_min = id.seq + 1;
+        } else if !self.on_unexpected(payload, id, tally) {
+            return;
+        }
+        if let Some(losses) = &mut self.losses {
+            losses.events_after_gap += 1;
+        }
+        tally.delivered(self.stream, payload);
+    }
+
+    fn corrupt(&self, tally: &mut Tally, what: &str, id: Option<&[u8]>, data: &[u8]) {
+        tally.violations.add(Kind::Corrupt, || {
+            let id = String::from_utf8_lossy(id.unwrap_or(b"none"));
+            let data = String::from_utf8_lossy(&data[..data.len().min(80)]);
+            format!("stream {}: {what}: id {id}, data {data:?}", self.stream)
+        });
+    }
+
+    /// An event out of its place. True when it is new to the stream all the same.
+    #[cold]
+    fn on_unexpected(&mut self, payload: Payload, id: EventId<'_>, tally: &mut Tally) -> bool {
+        let (stream, number, seq) = (self.stream, payload.number, id.seq);
+        let run = tally.run.clone();
+        let plan = &run.plan;
+        if !plan.matches(stream, number) {
+            let topic = plan.topic_name(plan.topic_of(number));
+            tally.violations.add(Kind::Misrouted, || {
+                format!("stream {stream} got event {number} (seq {seq}) of topic {topic}")
+            });
+            return false;
+        }
+        let (expected, seq_min) = (self.expected.number, self.seq_min);
+        let passed = number < expected;
+        if passed && !self.fill_hole(number) {
+            tally.violations.add(Kind::Doubled, || {
+                format!("stream {stream} got event {number} (seq {seq}) again; next was {expected}")
+            });
+            return false;
+        }
+        if passed || seq < seq_min {
+            tally.violations.add(Kind::OutOfOrder, || {
+                format!(
+                    "stream {stream} got event {number} (seq {seq}) after event, gap or cursor of \
+                     seq {}; expected event {expected}",
+                    seq_min.saturating_sub(1)
+                )
+            });
+        }
+        if !passed {
+            if number > expected {
+                let losses = self.losses.get_or_insert_default();
+                let gaps_seen = losses.gaps.len();
+                losses.holes.push(Hole { from: expected, until: number, gaps_seen });
+                for lost in plan.matching(stream, expected, number) {
+                    tally.settle(stream, lost);
+                }
+            }
+            self.expected = plan.seek(stream, number + 1);
+        }
+        self.seq_min = self.seq_min.max(seq + 1);
+        true
+    }
+
+    /// Takes `number` out of the hole it lies in; false when it lies in none.
+    fn fill_hole(&mut self, number: u64) -> bool {
+        let Some(losses) = &mut self.losses else {
+            return false;
+        };
+        let inside = |hole: &Hole| (hole.from..hole.until).contains(&number);
+        let Some(at) = losses.holes.iter().position(inside) else {
+            return false;
+        };
+        let hole = losses.holes.remove(at);
+        losses.holes.push(Hole { until: number, ..hole });
+        losses.holes.push(Hole { from: number + 1, ..hole });
+        true
+    }
+
+    fn on_control(&mut self, frame: &Frame<'_>, tally: &mut Tally) {
+        let control = match control::read(frame) {
+            Ok(control) => control,
+            Err(what) => return self.protocol(tally, &what),
+        };
+        if let Some(reason) = &self.ended {
+            let what = format!("{control:?} after end({reason})");
+            return self.protocol(tally, &what);
+        }
+        if !self.greeted && !matches!(control, Control::Hello { .. }) {
+            let what = format!("{control:?} before hello");
+            return self.protocol(tally, &what);
+        }
+        match control {
+            Control::Hello { .. } if self.greeted => self.protocol(tally, "a second hello"),
+            Control::Hello { cursor } => {
+                self.greeted = true;
+                self.promise(cursor.as_deref(), tally);
+            }
+            Control::Heartbeat { cursor } => {
+                tally.heartbeats += 1;
+                self.promise(cursor, tally);
+            }
+            Control::Gap(gap) => {
+                if gap.count.is_none() && gap.reason == "slow" {
+                    self.protocol(tally, "gap(slow) without a count");
+                }
+                tally.gaps += 1;
+                self.seq_min = self.seq_min.max(gap.seqs.end);
+                let losses = self.losses.get_or_insert_default();
+                losses.gaps.push(gap);
+                losses.events_after_gap = 0;
+            }
+            Control::End { reason } => self.ended = Some(reason.into()),
+            Control::Event => self.protocol(tally, "an event that nobody here published"),
+        }
+    }
+
+    /// A cursor says that all before it was delivered: what comes later must be above.
+    fn promise(&mut self, cursor: Option<&[u8]>, tally: &mut Tally) {
+        let Some(cursor) = cursor.filter(|cursor| !cursor.is_empty()) else {
+            return;
+        };
+        let Some(id) = EventId::parse(cursor) else {
+            let what = format!("cursor {:?}", String::from_utf8_lossy(cursor));
+            return self.protocol(tally, &what);
+        };
+        match tally.run.ledger.note_epoch(id.epoch) {
+            Ok(()) => self.seq_min = self.seq_min.max(id.seq + 1),
+            Err(what) => self.protocol(tally, &what),
+        }
+    }
+
+    pub(crate) fn protocol(&self, tally: &mut Tally, what: &str) {
+        if !self.greeted {
+            // Without a good `hello` the stream never counts as open: say why, now.
+            tally.run.fail_open(format!("stream {}: {what}", self.stream));
+        }
+        tally.violations.add(Kind::Protocol, || format!("stream {}: {what}", self.stream));
+    }
+}

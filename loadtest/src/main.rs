@@ -1,0 +1,47 @@
+//! `tidegate-loadtest`: the gateway's independent witness.
+//!
+//! It shares no code with the gateway. A run: `cli` is checked, `scenario` writes the
+//! recipe, `session` starts the `reader` threads that open the streams; `publish` sends
+//! events and books the answers in the `ledger`; `wire` turns bytes into frames, `check`
+//! turns frames into deliveries and `violations`; when all is quiet `check::audit`
+//! settles what was lost and `report` shows the run.
+
+mod check;
+mod cli;
+mod clock;
+mod ledger;
+mod payload;
+mod plan;
+mod probe;
+mod publish;
+mod reader;
+mod report;
+mod run;
+mod scenario;
+mod session;
+mod violations;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Scenario};
+
+fn main() -> ExitCode {
+    // clap itself exits with 2 on usage errors.
+    let cli = Cli::parse();
+    let result = match &cli.scenario {
+        Scenario::Fanout(args) => scenario::fanout::run(args),
+        Scenario::Idle(args) => scenario::idle::run(args),
+        Scenario::Cap(args) => scenario::cap::run(args),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(what) => {
+            eprintln!("tidegate-loadtest: {what}");
+            ExitCode::from(2)
+        }
+    }
+}

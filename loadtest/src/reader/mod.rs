@@ -1,0 +1,210 @@
+//! A reader thread: opens its share of the streams, reads them all through one epoll
+//! (edge-triggered, by mio), checks every frame, and hands back what it saw.
+//!
+//! One thread verifies a few million events a second, so that the gateway, on a core
+//! of its own, is what a run measures.
+
+mod dial;
+mod stream;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::time::Duration;
+
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+use crate::check::tally::Tally;
+use crate::clock::now_ns;
+use crate::run::{Phase, Run};
+
+pub(crate) use dial::Dial;
+pub(crate) use stream::{Close, StreamEnd};
+use stream::{Stream, Turn};
+
+/// One read takes at most this; larger reads do not pay and fall out of the L2 cache.
+const READ_BYTES: usize = 64 << 10;
+/// Events per poll. Small enough that the clock reading of a sweep stays fresh.
+const POLL_EVENTS: usize = 1024;
+/// How soon a thread sees a change of phase.
+const TICK: Duration = Duration::from_millis(5);
+/// How often settling streams are counted.
+const LOOK_NS: u64 = 20_000_000;
+
+pub(crate) struct Outcome {
+    pub(crate) streams: Vec<StreamEnd>,
+    pub(crate) tally: Tally,
+}
+
+pub(crate) struct Reader {
+    thread: u32,
+    dial: Arc<Dial>,
+    poll: Poll,
+    streams: Slab<Stream>,
+    /// The next stream of this thread to open.
+    next: u32,
+    opening: u32,
+    started: u32,
+    opened_from_ns: u64,
+    ended: Vec<StreamEnd>,
+    tally: Tally,
+    unstuck: bool,
+    looked_ns: u64,
+}
+
+impl Reader {
+    pub(crate) fn new(run: Arc<Run>, dial: Arc<Dial>, thread: u32) -> io::Result<Self> {
+        let share = run.plan.streams.div_ceil(run.plan.threads) as usize;
+        Ok(Self {
+            thread,
+            dial,
+            poll: Poll::new()?,
+            streams: Slab::with_capacity(share),
+            next: thread,
+            opening: 0,
+            started: 0,
+            opened_from_ns: now_ns(),
+            ended: Vec::new(),
+            tally: Tally::new(run, thread),
+            unstuck: false,
+            looked_ns: 0,
+        })
+    }
+
+    pub(crate) fn run(mut self) -> io::Result<Outcome> {
+        let mut events = Events::with_capacity(POLL_EVENTS);
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let phase = self.tally.run.phase();
+            if phase == Phase::Stop {
+                break;
+            }
+            self.open_more();
+            match self.poll.poll(&mut events, Some(TICK)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            self.tally.measuring = self.tally.run.measuring.load(Relaxed);
+            for event in &events {
+                if event.is_writable() {
+                    self.on_writable(event.token().0);
+                }
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    let hung_up = event.is_read_closed() || event.is_error();
+                    self.on_readable(event.token().0, hung_up, &mut buffer);
+                }
+            }
+            if phase == Phase::Unstick && !self.unstuck {
+                self.unstuck = true;
+                let keys: Vec<usize> = self.streams.iter().map(|(key, _)| key).collect();
+                for key in keys {
+                    self.on_readable(key, true, &mut buffer);
+                }
+            }
+            self.publish_counters(phase);
+        }
+        let rest = self.streams.drain().map(|stream| stream.into_end(Close::Open));
+        self.ended.extend(rest);
+        Ok(Outcome { streams: self.ended, tally: self.tally })
+    }
+
+    fn open_more(&mut self) {
+        let run = self.tally.run.clone();
+        let until = run.open_below.load(Relaxed);
+        if self.next >= until {
+            self.opened_from_ns = now_ns();
+            self.started = 0;
+            return;
+        }
+        let mut budget = self.dial.budget(self.opened_from_ns, self.started, run.plan.threads);
+        while self.next < until && self.opening < self.dial.connects_in_flight && budget > 0 {
+            budget -= 1;
+            self.started += 1;
+            if let Err(error) = self.open(self.next, &run) {
+                run.fail_open(format!("stream {}: {error}", self.next));
+                self.next = u32::MAX;
+                return;
+            }
+            self.next += run.plan.threads;
+            self.opening += 1;
+        }
+    }
+
+    fn open(&mut self, number: u32, run: &Run) -> io::Result<()> {
+        let socket = self.dial.connect(number, run.plan.is_stuck(number))?;
+        let entry = self.streams.vacant_entry();
+        let token = Token(entry.key());
+        let stream = entry.insert(Stream::new(socket, number, &run.plan));
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(stream.socket_mut(), token, interest)
+    }
+
+    fn on_writable(&mut self, key: usize) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        if !stream.is_connecting() {
+            return;
+        }
+        let request = self.dial.request(&self.tally.run.plan, stream.number());
+        if let Err(error) = stream.send_request(&request) {
+            self.tally.run.fail_open(format!("stream {}: {error}", stream.number()));
+            self.streams.remove(key);
+            self.opening -= 1;
+        }
+    }
+
+    fn on_readable(&mut self, key: usize, hung_up: bool, buffer: &mut [u8]) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        let greeted = stream.is_greeted();
+        if greeted && !self.unstuck && self.tally.run.plan.is_stuck(stream.number()) {
+            return;
+        }
+        let turn = stream.read(hung_up, buffer, &mut self.tally);
+        if !greeted && stream.is_greeted() {
+            self.opening -= 1;
+            let counters = &self.tally.run.readers[self.thread as usize];
+            counters.opened.fetch_add(1, Relaxed);
+        }
+        match turn {
+            Turn::Goes => {}
+            Turn::Closed(close) => {
+                if !stream.is_greeted() {
+                    self.opening -= 1;
+                    self.tally.run.fail_open(format!("stream {}: {close}", stream.number()));
+                }
+                let end = self.streams.remove(key).into_end(close);
+                self.ended.push(end);
+                self.tally.run.readers[self.thread as usize].ended.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    fn publish_counters(&mut self, phase: Phase) {
+        let run = &self.tally.run;
+        let counters = &run.readers[self.thread as usize];
+        counters.deliveries.store(self.tally.deliveries, Relaxed);
+        counters.heartbeats.store(self.tally.heartbeats, Relaxed);
+        let Some(published) = run.published.get() else {
+            return;
+        };
+        let now = now_ns();
+        if phase == Phase::Live || now - self.looked_ns < LOOK_NS {
+            return;
+        }
+        self.looked_ns = now;
+        let behind = self.streams.iter().filter(|(_, stream)| {
+            if phase == Phase::Settle && run.plan.is_stuck(stream.number()) {
+                return false;
+            }
+            let last = run.plan.topics_of(stream.number());
+            let last = last.filter_map(|topic| published.last_seqs[topic as usize]).max();
+            !stream.check().is_settled(published.events, last)
+        });
+        counters.behind.store(behind.count() as u32, Relaxed);
+        counters.phase_seen.store(phase as u8, Release);
+    }
+}

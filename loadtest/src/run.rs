@@ -1,0 +1,189 @@
+//! What the threads of a run share: the plan, the ledger, the phase, the window and a
+//! few counters. Every field says who writes it.
+
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::Thread;
+
+use crate::ledger::Ledger;
+use crate::payload::PayloadFormat;
+use crate::plan::Plan;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(crate) enum Phase {
+    /// Streams open; events flow. Stuck streams stop reading after their `hello`.
+    Live = 0,
+    /// Publishing is over: healthy streams catch up.
+    Settle = 1,
+    /// Stuck streams read again.
+    Unstick = 2,
+    Stop = 3,
+}
+
+/// One reader thread's counters, on a cache line of their own.
+#[derive(Default)]
+#[repr(align(64))]
+pub(crate) struct ReaderCounters {
+    pub(crate) opened: AtomicU32,
+    pub(crate) ended: AtomicU32,
+    pub(crate) deliveries: AtomicU64,
+    pub(crate) heartbeats: AtomicU64,
+    /// Streams that must still get something, as of the last look; from `Settle` on.
+    pub(crate) behind: AtomicU32,
+    /// The phase that `behind` was counted in.
+    pub(crate) phase_seen: AtomicU8,
+}
+
+/// The closed loop: at most `in_flight` events published and not yet everywhere.
+pub(crate) struct Window {
+    pub(crate) in_flight: u32,
+    completed: AtomicU64,
+    /// Threads that must report each topic's events.
+    reporters: Vec<u32>,
+    publisher: OnceLock<Thread>,
+    waiting: AtomicBool,
+}
+
+/// The end of publishing, as the settling threads need it.
+pub(crate) struct Published {
+    pub(crate) events: u64,
+    /// The last accepted event's seq, for each topic.
+    pub(crate) last_seqs: Vec<Option<u64>>,
+}
+
+pub(crate) struct Run {
+    pub(crate) plan: Plan,
+    pub(crate) format: PayloadFormat,
+    pub(crate) ledger: Ledger,
+    pub(crate) window: Option<Window>,
+    /// Written by the scenario only.
+    phase: AtomicU8,
+    pub(crate) measuring: AtomicBool,
+    /// Streams numbered below this may be opened.
+    pub(crate) open_below: AtomicU32,
+    pub(crate) readers: Vec<ReaderCounters>,
+    /// Set once by the scenario before `Settle`.
+    pub(crate) published: OnceLock<Published>,
+    /// The first reason why a stream could not be opened.
+    open_error: Mutex<Option<String>>,
+}
+
+impl Run {
+    pub(crate) fn new(plan: Plan, format: PayloadFormat, in_flight: Option<u32>) -> Self {
+        let window = in_flight.map(|in_flight| {
+            let mut reporters = vec![0; plan.topics as usize];
+            for thread in 0..plan.threads {
+                for (topic, streams) in plan.receivers(thread).into_iter().enumerate() {
+                    reporters[topic] += u32::from(streams > 0);
+                }
+            }
+            Window {
+                in_flight,
+                completed: AtomicU64::new(0),
+                reporters,
+                publisher: OnceLock::new(),
+                waiting: AtomicBool::new(false),
+            }
+        });
+        let readers = (0..plan.threads).map(|_| ReaderCounters::default()).collect();
+        Self {
+            plan,
+            format,
+            ledger: Ledger::new(),
+            window,
+            phase: AtomicU8::new(0),
+            measuring: AtomicBool::new(false),
+            open_below: AtomicU32::new(0),
+            readers,
+            published: OnceLock::new(),
+            open_error: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Acquire) {
+            0 => Phase::Live,
+            1 => Phase::Settle,
+            2 => Phase::Unstick,
+            _ => Phase::Stop,
+        }
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Release);
+    }
+
+    /// All streams of one more thread have event `number`.
+    pub(crate) fn thread_has(&self, number: u64) {
+        let Some(window) = &self.window else { return };
+        let reporters = window.reporters[self.plan.topic_of(number) as usize];
+        if self.ledger.thread_done(number) == reporters {
+            window.complete();
+        }
+    }
+
+    pub(crate) fn fail_open(&self, what: String) {
+        let mut error = self.open_error.lock().unwrap_or_else(PoisonError::into_inner);
+        error.get_or_insert(what);
+    }
+
+    pub(crate) fn open_error(&self) -> Option<String> {
+        self.open_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn opened(&self) -> u32 {
+        self.readers.iter().map(|reader| reader.opened.load(Relaxed)).sum()
+    }
+
+    pub(crate) fn ended(&self) -> u32 {
+        self.readers.iter().map(|reader| reader.ended.load(Relaxed)).sum()
+    }
+
+    pub(crate) fn deliveries(&self) -> u64 {
+        self.readers.iter().map(|reader| reader.deliveries.load(Relaxed)).sum()
+    }
+
+    pub(crate) fn heartbeats(&self) -> u64 {
+        self.readers.iter().map(|reader| reader.heartbeats.load(Relaxed)).sum()
+    }
+
+    /// Streams behind in `phase`; `None` until every reader has counted in it.
+    pub(crate) fn behind(&self, phase: Phase) -> Option<u32> {
+        let counted = |r: &&ReaderCounters| r.phase_seen.load(Acquire) == phase as u8;
+        if self.readers.iter().filter(counted).count() < self.readers.len() {
+            return None;
+        }
+        Some(self.readers.iter().map(|reader| reader.behind.load(Relaxed)).sum())
+    }
+}
+
+impl Window {
+    pub(crate) fn complete(&self) {
+        // Sequentially consistent, as in `announce_wait`: either this thread sees the
+        // publisher waiting or the publisher sees this event complete.
+        self.completed.fetch_add(1, SeqCst);
+        if self.waiting.swap(false, SeqCst)
+            && let Some(publisher) = self.publisher.get()
+        {
+            publisher.unpark();
+        }
+    }
+
+    pub(crate) fn completed(&self) -> u64 {
+        self.completed.load(SeqCst)
+    }
+
+    /// Nobody reads this topic: its events are complete once they are sent.
+    pub(crate) fn is_unread(&self, topic: u32) -> bool {
+        self.reporters[topic as usize] == 0
+    }
+
+    /// The publisher is about to wait; it must look at `completed` once more before.
+    pub(crate) fn announce_wait(&self) {
+        self.publisher.get_or_init(std::thread::current);
+        self.waiting.store(true, SeqCst);
+    }
+}

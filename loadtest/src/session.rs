@@ -1,0 +1,211 @@
+//! A run's reader threads, from the first connect to their outcomes, as every scenario
+//! needs them: open in two steps, settle, stop.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::{io, thread};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use crate::cli::CommonArgs;
+use crate::clock::{nanos, now_ns, wait};
+use crate::payload::{PayloadFormat, mix};
+use crate::plan::Plan;
+use crate::probe;
+use crate::reader::{Dial, Outcome, Reader};
+use crate::run::{Phase, Run};
+
+/// Below this many streams a slope would be noise.
+const SLOPE_STREAMS_MIN: u32 = 1000;
+/// Lets the gateway's allocator and the kernel come to rest before memory is read.
+const REST: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Opening {
+    pub(crate) streams: u32,
+    pub(crate) seconds: f64,
+    /// RSS with all streams less RSS with none, for each stream.
+    pub(crate) server_bytes_per_stream: Option<f64>,
+    /// RSS with all streams less RSS with a tenth, for each stream between: without
+    /// what the gateway allocates once, when the first streams come.
+    pub(crate) server_bytes_per_stream_slope: Option<f64>,
+    pub(crate) server_rss_bytes: Option<u64>,
+}
+
+pub(crate) struct Session {
+    pub(crate) run: Arc<Run>,
+    threads: Vec<JoinHandle<io::Result<Outcome>>>,
+    open_timeout: Duration,
+    server_pid: Option<u32>,
+    quiet: bool,
+}
+
+impl Session {
+    pub(crate) fn start(
+        common: &CommonArgs,
+        stuck: (f64, usize),
+        event_bytes: usize,
+        in_flight: Option<u32>,
+    ) -> Result<Self, String> {
+        probe::make_room_for(common.streams)?;
+        if let Some(pid) = common.server_pid
+            && (probe::cpu_ns(&pid.to_string()).is_none() || probe::rss_bytes(pid).is_none())
+        {
+            return Err(format!("--server-pid {pid}: there is no such process to look at"));
+        }
+        let nonce = mix(now_ns() ^ u64::from(std::process::id()) << 40) as u32;
+        let plan = Plan::new(
+            common.streams,
+            common.topics,
+            common.topics_per_stream,
+            common.threads,
+            stuck.0,
+            nonce,
+        );
+        let format = PayloadFormat::new(u64::from(nonce), event_bytes);
+        let run = Arc::new(Run::new(plan, format, in_flight));
+        let dial = Arc::new(Dial {
+            address: common.public.address,
+            host: common.public.host.clone(),
+            source_addresses: common.source_addresses(),
+            connects_in_flight: common.connects_in_flight.div_ceil(common.threads),
+            connect_rate: common.connect_rate,
+            stuck_rcvbuf: stuck.1,
+        });
+        let spawn = |thread| {
+            let reader = Reader::new(run.clone(), dial.clone(), thread)?;
+            thread::Builder::new().name(format!("reader-{thread}")).spawn(move || reader.run())
+        };
+        let threads = (0..common.threads)
+            .map(spawn)
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(|error| format!("starting a reader: {error}"))?;
+        Ok(Self {
+            run,
+            threads,
+            open_timeout: common.open_timeout,
+            server_pid: common.server_pid,
+            quiet: common.quiet,
+        })
+    }
+
+    pub(crate) fn open(&self) -> Result<Opening, String> {
+        let streams = self.run.plan.streams;
+        let rss = || self.server_pid.and_then(probe::rss_bytes);
+        let progress = self.progress("opening", u64::from(streams));
+        let before = rss();
+        let first = if streams < SLOPE_STREAMS_MIN { streams } else { streams / 10 };
+        let mut seconds = self.open_up_to(first, &progress)?;
+        let mut at_first = None;
+        if first < streams {
+            wait(REST);
+            at_first = rss();
+            seconds += self.open_up_to(streams, &progress)?;
+        }
+        wait(REST);
+        let all = rss();
+        progress.finish_and_clear();
+        let per_stream = |from: Option<u64>, count: u32| {
+            Some((all? as f64 - from? as f64) / f64::from(count.max(1)))
+        };
+        Ok(Opening {
+            streams,
+            seconds,
+            server_bytes_per_stream: per_stream(before, streams),
+            server_bytes_per_stream_slope: per_stream(at_first, streams - first),
+            server_rss_bytes: all,
+        })
+    }
+
+    fn open_up_to(&self, until: u32, progress: &ProgressBar) -> Result<f64, String> {
+        let begin = now_ns();
+        self.run.open_below.store(until, Relaxed);
+        let (mut opened, mut moved_ns) = (0, begin);
+        loop {
+            if let Some(error) = self.run.open_error() {
+                return Err(error);
+            }
+            let now_opened = self.run.opened();
+            progress.set_position(u64::from(now_opened));
+            if now_opened >= until {
+                return Ok((now_ns() - begin) as f64 / 1e9);
+            }
+            if now_opened > opened {
+                (opened, moved_ns) = (now_opened, now_ns());
+            } else if now_ns() - moved_ns > nanos(self.open_timeout) {
+                return Err(format!("{opened} of {until} streams opened, then none got a hello"));
+            }
+            wait(LOOK);
+        }
+    }
+
+    /// Waits until no stream is behind, or `timeout`; returns how many still are.
+    pub(crate) fn settle(&self, phase: Phase, timeout: Duration) -> u32 {
+        self.run.set_phase(phase);
+        let deadline = now_ns() + nanos(timeout);
+        loop {
+            wait(LOOK);
+            let behind = self.run.behind(phase);
+            if behind == Some(0) || now_ns() >= deadline {
+                return behind.unwrap_or(self.run.plan.streams);
+            }
+        }
+    }
+
+    pub(crate) fn stop(self) -> Result<Vec<Outcome>, String> {
+        self.run.set_phase(Phase::Stop);
+        let join = |thread: JoinHandle<io::Result<Outcome>>| match thread.join() {
+            Ok(outcome) => outcome.map_err(|error| format!("a reader failed: {error}")),
+            Err(_) => Err("a reader panicked".to_owned()),
+        };
+        self.threads.into_iter().map(join).collect()
+    }
+
+    /// A bar on stderr, when that is a terminal.
+    pub(crate) fn progress(&self, what: &'static str, until: u64) -> ProgressBar {
+        let target =
+            if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let style = ProgressStyle::with_template("{prefix:>10} {wide_bar} {pos}/{len} {msg}");
+        let bar = ProgressBar::with_draw_target(Some(until), target).with_prefix(what);
+        style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style))
+    }
+
+    pub(crate) fn sample(&self) -> Sample {
+        Sample {
+            at_ns: now_ns(),
+            deliveries: self.run.deliveries(),
+            heartbeats: self.run.heartbeats(),
+            server_cpu_ns: self.server_pid.and_then(|pid| probe::cpu_ns(&pid.to_string())),
+            client_cpu_ns: probe::cpu_ns("self"),
+        }
+    }
+}
+
+/// Counters at one moment; rates are differences of two.
+pub(crate) struct Sample {
+    pub(crate) at_ns: u64,
+    pub(crate) deliveries: u64,
+    pub(crate) heartbeats: u64,
+    pub(crate) server_cpu_ns: Option<u64>,
+    pub(crate) client_cpu_ns: Option<u64>,
+}
+
+impl Sample {
+    pub(crate) fn seconds_since(&self, earlier: &Self) -> f64 {
+        (self.at_ns - earlier.at_ns) as f64 / 1e9
+    }
+
+    /// CPU seconds of the gateway and of this process since `earlier`.
+    pub(crate) fn cpu_since(&self, earlier: &Self) -> (Option<f64>, Option<f64>) {
+        let seconds =
+            |now: Option<u64>, then: Option<u64>| Some(now?.saturating_sub(then?) as f64 / 1e9);
+        (
+            seconds(self.server_cpu_ns, earlier.server_cpu_ns),
+            seconds(self.client_cpu_ns, earlier.client_cpu_ns),
+        )
+    }
+}

@@ -1,0 +1,74 @@
+//! The internal listener: publish, health, readiness, metrics.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+
+use crate::error::Problem;
+use crate::http::publish_route::{self, PublishRoute};
+use crate::http::{ResponseBody, method_not_allowed, not_found, problem, text};
+use crate::metrics::Metrics;
+
+/// A shard that has not turned for this long is broken: its loop turns every second.
+const SILENCE_MS_MAX: u64 = 10_000;
+
+/// A mailbox this full means that the shards do not keep up.
+const FILL_MAX: f64 = 0.9;
+
+/// Answers the internal listener's requests.
+pub struct Admin {
+    /// The publish routes.
+    pub publish: PublishRoute,
+    /// Every shard's cells.
+    pub metrics: Arc<Metrics>,
+    /// Whether the gateway takes new streams.
+    pub accepting: Box<dyn Fn() -> bool + Send>,
+}
+
+impl Admin {
+    /// Answers one request.
+    pub async fn answer<S>(&self, request: Request<Incoming>) -> Response<ResponseBody<S>> {
+        let path = request.uri().path();
+        if path == publish_route::PATH || path.starts_with(publish_route::TOPICS) {
+            return self.publish.answer(request).await;
+        }
+        let page: fn(&Self) -> Response<ResponseBody<S>> = match path {
+            "/healthz" => Self::health,
+            "/readyz" => Self::readiness,
+            "/metrics" => Self::scrape,
+            _ => return not_found(path),
+        };
+        match *request.method() {
+            Method::GET | Method::HEAD => page(self),
+            _ => method_not_allowed("GET, HEAD"),
+        }
+    }
+
+    /// Fails only when the process is broken, so that it gets restarted.
+    fn health<S>(&self) -> Response<ResponseBody<S>> {
+        if self.metrics.longest_silence_ms(Instant::now()) > SILENCE_MS_MAX {
+            let detail = "a shard has stopped turning";
+            return problem(&Problem::new(503, "shard-stuck", "Shard stuck", detail));
+        }
+        text("text/plain; charset=utf-8", "ok\n".to_owned())
+    }
+
+    /// Fails on drain and overload, so that new clients go elsewhere.
+    fn readiness<S>(&self) -> Response<ResponseBody<S>> {
+        if !(self.accepting)() {
+            let detail = "the gateway is draining and takes no new streams";
+            return problem(&Problem::new(503, "draining", "Draining", detail));
+        }
+        if self.publish.hub.fill() > FILL_MAX {
+            let detail = "more events are waiting than the gateway keeps up with";
+            return problem(&Problem::new(503, "overloaded", "Overloaded", detail));
+        }
+        text("text/plain; charset=utf-8", "ready\n".to_owned())
+    }
+
+    fn scrape<S>(&self) -> Response<ResponseBody<S>> {
+        text("text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
+    }
+}

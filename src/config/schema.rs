@@ -1,0 +1,217 @@
+//! Every key Tidegate has, with its default. `config/tidegate.toml` is this file for operators:
+//! a test keeps the two equal. Units are in the value (`"15s"`, `"1MiB"`), never in prose.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::units::{Bytes, Interval};
+
+/// The whole configuration of one gateway process.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Listeners, shards and sockets.
+    pub server: Server,
+    /// What a subscriber's stream looks like and how much of it may wait.
+    pub stream: Stream,
+    /// What a publisher may send.
+    pub publish: Publish,
+    /// The queue between the hub and each shard.
+    pub mailbox: Mailbox,
+    /// What is written to standard error.
+    pub log: Log,
+}
+
+/// Listeners, shards and sockets.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Address of the public listener: stream routes.
+    #[serde(deserialize_with = "super::units::address")]
+    pub listen: SocketAddr,
+    /// Address of the internal listener: publish, health, metrics. Loopback only for now.
+    #[serde(deserialize_with = "super::units::address")]
+    pub internal: SocketAddr,
+    /// Shard threads; 0 means one per core.
+    pub shards: usize,
+    /// Longest time from SIGTERM to exit.
+    pub drain: Interval,
+    /// Longest wait for a request's complete head.
+    pub header_timeout: Interval,
+    /// Longest wait for a request's complete body.
+    pub body_timeout: Interval,
+    /// Connections the public listener holds, all shards together; 0 derives it from the
+    /// process's descriptor limit.
+    pub connections_max: usize,
+    /// Connections the kernel queues per listening socket before accept.
+    pub accept_backlog: u32,
+    /// SO_SNDBUF of a stream's socket. What waits beyond it waits in the ring.
+    pub send_buffer: Bytes,
+    /// TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged.
+    pub tcp_user_timeout: Interval,
+    /// Idle time before TCP keep-alive probes.
+    pub tcp_keepalive: Interval,
+    /// Streams one HTTP/2 connection may hold.
+    pub http2_streams_max: u32,
+}
+
+/// What a subscriber's stream looks like and how much of it may wait.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stream {
+    /// Longest silence on a stream before a heartbeat.
+    pub heartbeat: Interval,
+    /// Whether JavaScript can see the heartbeat.
+    pub heartbeat_kind: HeartbeatKind,
+    /// Cap on a stream's life; each stream draws its own from 80 to 100 % of it.
+    pub max_lifetime: Interval,
+    /// Reconnect delay told to clients; each stream is told 50 to 150 % of it.
+    pub retry: Interval,
+    /// Events that may wait for one stream.
+    pub ring_frames_max: usize,
+    /// Bytes that may wait for one stream.
+    pub ring_bytes_max: Bytes,
+    /// Topics and patterns one stream may name.
+    pub topics_max: usize,
+    /// Names of the control events.
+    pub control: Control,
+}
+
+/// Names of the control events; an empty name switches the event off. A name in use here is
+/// reserved: publishing under it is refused.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Control {
+    /// First event of every stream.
+    pub hello: String,
+    /// Heartbeat of kind `event`; not reserved while heartbeats are comments.
+    pub heartbeat: String,
+    /// Events were lost to this stream.
+    pub gap: String,
+    /// Last event of a stream the gateway ends.
+    pub end: String,
+}
+
+/// How a heartbeat is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeartbeatKind {
+    /// An SSE comment: keeps proxies awake, invisible to JavaScript.
+    Comment,
+    /// A named event: clients can watch for its absence.
+    Event,
+}
+
+/// What a publisher may send.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Publish {
+    /// Size of one request body.
+    pub body_bytes_max: Bytes,
+    /// Size of one event as sent on a stream.
+    pub event_bytes_max: Bytes,
+    /// Events in one request.
+    pub batch_events_max: usize,
+    /// Topics of one event.
+    pub topics_max: usize,
+}
+
+/// The queue between the hub and each shard. When one is full, publishers get 503.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mailbox {
+    /// Events that may wait for one shard.
+    pub events_max: usize,
+    /// Bytes that may wait for one shard.
+    pub bytes_max: Bytes,
+}
+
+/// What is written to standard error.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// A level or a filter: `info`, `tidegate=debug`.
+    pub level: String,
+    /// For people or for machines.
+    pub format: LogFormat,
+}
+
+/// For people or for machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line an entry.
+    Text,
+    /// One JSON object an entry.
+    Json,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            internal: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            shards: 0,
+            drain: Interval(Duration::from_secs(30)),
+            header_timeout: Interval(Duration::from_secs(10)),
+            body_timeout: Interval(Duration::from_secs(30)),
+            connections_max: 0,
+            accept_backlog: 4096,
+            send_buffer: Bytes::kib(64),
+            tcp_user_timeout: Interval(Duration::from_secs(60)),
+            tcp_keepalive: Interval(Duration::from_secs(60)),
+            http2_streams_max: 256,
+        }
+    }
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self {
+            heartbeat: Interval(Duration::from_secs(15)),
+            heartbeat_kind: HeartbeatKind::Comment,
+            max_lifetime: Interval(Duration::from_secs(3600)),
+            retry: Interval(Duration::from_secs(2)),
+            ring_frames_max: 256,
+            ring_bytes_max: Bytes::mib(1),
+            topics_max: 128,
+            control: Control::default(),
+        }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self {
+            hello: "hello".into(),
+            heartbeat: "heartbeat".into(),
+            gap: "gap".into(),
+            end: "end".into(),
+        }
+    }
+}
+
+impl Default for Publish {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: Bytes::mib(4),
+            event_bytes_max: Bytes::kib(512),
+            batch_events_max: 4096,
+            topics_max: 64,
+        }
+    }
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self { events_max: 16_384, bytes_max: Bytes::mib(64) }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text }
+    }
+}

@@ -1,0 +1,253 @@
+//! Rules that a value alone cannot show: ranges and what keys demand of each other. Owns every such
+//! rule, one line each; whether a value parses at all is `units.rs`. Called by `load` in `mod.rs`
+//! for a start, a reload and `tidegate check` alike.
+
+use std::fmt::{Display, Formatter};
+use std::time::Duration;
+
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+
+use super::schema::{Config, HeartbeatKind, Log, Mailbox, Publish, Server, Stream};
+use super::units::{Bytes, Interval};
+
+/// Most shard threads: far above any machine's cores, below what a typo could start.
+const SHARDS_MAX: usize = 1024;
+/// Most topics that one stream or one event may name.
+const TOPICS_MAX: usize = 1024;
+/// Most frames in one ring; a ring's slots are allocated as a whole.
+const RING_FRAMES_MAX: usize = 65_536;
+/// Room in a ring beyond the largest event: its control frames (`gap`, heartbeat, `end`).
+const RING_SLACK: Bytes = Bytes::kib(1);
+/// Longest name of a control event, in bytes.
+const EVENT_NAME_BYTES_MAX: usize = 64;
+/// Linux keeps TCP_KEEPIDLE in 15 bits of seconds.
+const TCP_KEEPALIVE_MAX: Interval = Interval(Duration::from_secs(32_767));
+/// Well inside the signed 32 bits of milliseconds that TCP_USER_TIMEOUT has.
+const TCP_USER_TIMEOUT_MAX: Interval = Interval(Duration::from_secs(24 * 3600));
+/// The kernel's sizes are signed 32-bit, and it doubles what it is told.
+const SEND_BUFFER_MAX: Bytes = Bytes::mib(512);
+
+const MILLISECOND: Interval = Interval(Duration::from_millis(1));
+const SECOND: Interval = Interval(Duration::from_secs(1));
+
+/// A broken rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The keys involved, dotted; the one to change first comes first.
+    pub keys: Vec<&'static str>,
+    /// The rule, the values that break it and, where it is not obvious, the way out.
+    pub message: String,
+}
+
+impl Display for Violation {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Config {
+    /// Checks every rule.
+    ///
+    /// # Errors
+    /// All rules that are broken, in the order of the sections.
+    pub fn validate(&self) -> Result<(), Vec<Violation>> {
+        let mut broken = Broken(Vec::new());
+        server(&self.server, &mut broken);
+        stream(&self.stream, &self.publish, &mut broken);
+        control(&self.stream, &mut broken);
+        publish(&self.publish, &self.mailbox, &mut broken);
+        mailbox(&self.mailbox, &mut broken);
+        log(&self.log, &mut broken);
+        if broken.0.is_empty() { Ok(()) } else { Err(broken.0) }
+    }
+}
+
+fn server(server: &Server, broken: &mut Broken) {
+    let Server { listen, internal, .. } = server;
+    // An IPv4 address in IPv6 clothes is judged as the address it is.
+    if !internal.ip().to_canonical().is_loopback() {
+        broken.add(
+            &["server.internal"],
+            format!(
+                "`server.internal` is {internal}, which is not a loopback address, so anyone who \
+                 reaches it could publish: bind it to 127.0.0.1 and reach it through an SSH \
+                 tunnel or a sidecar on the same host; publish credentials are not available in \
+                 this version"
+            ),
+        );
+    }
+    let same_ip = listen.ip().to_canonical() == internal.ip().to_canonical()
+        || listen.ip().is_unspecified()
+        || internal.ip().is_unspecified();
+    if listen.port() == internal.port() && listen.port() != 0 && same_ip {
+        broken.add(
+            &["server.internal", "server.listen"],
+            format!(
+                "`server.internal` is {internal} and `server.listen` is {listen}: they overlap; \
+                 give them different ports"
+            ),
+        );
+    }
+    broken.at_most("server.shards", server.shards, SHARDS_MAX);
+    broken.at_least("server.drain", server.drain, MILLISECOND);
+    broken.at_least("server.header_timeout", server.header_timeout, MILLISECOND);
+    broken.at_least("server.body_timeout", server.body_timeout, MILLISECOND);
+    // listen(2) takes an int.
+    broken.within("server.accept_backlog", server.accept_backlog, 1, i32::MAX.unsigned_abs());
+    broken.within("server.send_buffer", server.send_buffer, Bytes::kib(4), SEND_BUFFER_MAX);
+    let user_timeout = server.tcp_user_timeout;
+    broken.within("server.tcp_user_timeout", user_timeout, MILLISECOND, TCP_USER_TIMEOUT_MAX);
+    broken.within("server.tcp_keepalive", server.tcp_keepalive, SECOND, TCP_KEEPALIVE_MAX);
+    broken.at_least("server.http2_streams_max", server.http2_streams_max, 1);
+}
+
+fn stream(stream: &Stream, publish: &Publish, broken: &mut Broken) {
+    let heartbeat_min = Interval(Duration::from_millis(100));
+    broken.at_least("stream.heartbeat", stream.heartbeat, heartbeat_min);
+    broken.at_least("stream.max_lifetime", stream.max_lifetime, SECOND);
+    broken.at_least("stream.retry", stream.retry, MILLISECOND);
+    broken.within("stream.ring_frames_max", stream.ring_frames_max, 1, RING_FRAMES_MAX);
+    broken.within("stream.topics_max", stream.topics_max, 1, TOPICS_MAX);
+    let (ring, event) = (stream.ring_bytes_max, publish.event_bytes_max);
+    if ring.0 < event.0.saturating_add(RING_SLACK.0) {
+        broken.add(
+            &["stream.ring_bytes_max", "publish.event_bytes_max"],
+            format!(
+                "`stream.ring_bytes_max` is {ring}; it must be at least `publish.event_bytes_max` \
+                 ({event}) plus {RING_SLACK}, so that one event always fits a ring"
+            ),
+        );
+    }
+}
+
+fn control(stream: &Stream, broken: &mut Broken) {
+    let control = &stream.control;
+    let names = [
+        ("stream.control.hello", &control.hello, true),
+        ("stream.control.heartbeat", &control.heartbeat, is_named_heartbeat(stream)),
+        ("stream.control.gap", &control.gap, true),
+        ("stream.control.end", &control.end, true),
+    ];
+    // An empty name switches its event off; a comment heartbeat has no use for its name.
+    for (index, (key, name, in_use)) in names.iter().enumerate() {
+        if name.len() > EVENT_NAME_BYTES_MAX {
+            let length = name.len();
+            let message =
+                format!("`{key}` has {length} bytes; it must have at most {EVENT_NAME_BYTES_MAX}");
+            broken.add(&[key], message);
+        }
+        // CR and LF would end the `event:` line; no other control character helps anyone.
+        if name.chars().any(char::is_control) {
+            let message = format!("`{key}` is {name:?}; it must not have control characters");
+            broken.add(&[key], message);
+        }
+        let twin = names[..index]
+            .iter()
+            .find(|(_, other, other_in_use)| *in_use && *other_in_use && other == name);
+        if let (Some((other, ..)), false) = (twin, name.is_empty()) {
+            let message =
+                format!("`{key}` and `{other}` are both {name:?}; control names must differ");
+            broken.add(&[key, other], message);
+        }
+    }
+}
+
+fn is_named_heartbeat(stream: &Stream) -> bool {
+    stream.heartbeat_kind == HeartbeatKind::Event
+}
+
+fn publish(publish: &Publish, mailbox: &Mailbox, broken: &mut Broken) {
+    broken.at_least("publish.body_bytes_max", publish.body_bytes_max, Bytes(1));
+    broken.at_least("publish.event_bytes_max", publish.event_bytes_max, Bytes(1));
+    broken.at_least("publish.batch_events_max", publish.batch_events_max, 1);
+    broken.within("publish.topics_max", publish.topics_max, 1, TOPICS_MAX);
+    let Mailbox { events_max, bytes_max } = mailbox;
+    if publish.body_bytes_max > *bytes_max {
+        broken.add(
+            &["publish.body_bytes_max", "mailbox.bytes_max"],
+            format!(
+                "`publish.body_bytes_max` is {}; it must be at most `mailbox.bytes_max` \
+                 ({bytes_max}), so that one request always fits a mailbox",
+                publish.body_bytes_max
+            ),
+        );
+    }
+    if publish.event_bytes_max.0 > bytes_max.0 / 2 {
+        broken.add(
+            &["publish.event_bytes_max", "mailbox.bytes_max"],
+            format!(
+                "`publish.event_bytes_max` is {}; it must be at most half of `mailbox.bytes_max` \
+                 ({bytes_max}), so that one event never fills a mailbox",
+                publish.event_bytes_max
+            ),
+        );
+    }
+    if publish.batch_events_max > *events_max {
+        broken.add(
+            &["publish.batch_events_max", "mailbox.events_max"],
+            format!(
+                "`publish.batch_events_max` is {}; it must be at most `mailbox.events_max` \
+                 ({events_max}), so that one request always fits a mailbox",
+                publish.batch_events_max
+            ),
+        );
+    }
+}
+
+fn mailbox(mailbox: &Mailbox, broken: &mut Broken) {
+    broken.at_least("mailbox.events_max", mailbox.events_max, 1);
+}
+
+fn log(log: &Log, broken: &mut Broken) {
+    let level = &log.level;
+    // The filter's own parser takes any bare word for the name of a module, so that a misspelt
+    // level would silence the log.
+    let has_spans = level.contains('[');
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok() && !word.is_empty();
+    let words_are_levels = level.split(',').all(|part| part.contains('=') || is_level(part.trim()));
+    if !(has_spans || words_are_levels) || EnvFilter::builder().parse(level).is_err() {
+        let message = format!(
+            "`log.level` is {level:?}; expected off, error, warn, info, debug or trace, or a \
+             filter like \"info,tidegate=debug\""
+        );
+        broken.add(&["log.level"], message);
+    }
+}
+
+/// Collects broken rules.
+struct Broken(Vec<Violation>);
+
+impl Broken {
+    fn add(&mut self, keys: &[&'static str], message: String) {
+        self.0.push(Violation { keys: keys.to_vec(), message });
+    }
+
+    fn at_least<T: Copy + PartialOrd + Display>(&mut self, key: &'static str, value: T, min: T) {
+        if value < min {
+            self.add(&[key], format!("`{key}` is {value}; it must be at least {min}"));
+        }
+    }
+
+    fn at_most<T: Copy + PartialOrd + Display>(&mut self, key: &'static str, value: T, max: T) {
+        if value > max {
+            self.add(&[key], format!("`{key}` is {value}; it must be at most {max}"));
+        }
+    }
+
+    fn within<T: Copy + PartialOrd + Display>(
+        &mut self,
+        key: &'static str,
+        value: T,
+        min: T,
+        max: T,
+    ) {
+        if value < min {
+            self.at_least(key, value, min);
+        } else {
+            self.at_most(key, value, max);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+//! The wiring: from a configuration to running shards, and from a signal to their end. Reads as a
+//! recipe; every part is described where it lives.
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep_until;
+use tracing_subscriber::EnvFilter;
+
+use crate::admin::Admin;
+use crate::config::schema::{Config, Log, LogFormat, Server};
+use crate::http::publish_route::PublishRoute;
+use crate::hub::{EventMailbox, Hub};
+use crate::metrics::Metrics;
+use crate::net::{self, SocketOptions};
+use crate::publish::Rules;
+use crate::shard::{Lifecycle, LifecycleWatch, Shard};
+use crate::sse::Epoch;
+use crate::subscribe::control::ControlEvents;
+use crate::sync::Mailbox;
+
+/// Descriptors kept for everything that is not a public connection: listeners, publishers, logs.
+const DESCRIPTORS_RESERVED: u64 = 256;
+
+/// Why the gateway did not start, or stopped by itself.
+#[derive(Debug)]
+pub enum GatewayError {
+    /// A listener's address cannot be had.
+    Listen {
+        /// The configuration's name for it.
+        key: &'static str,
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The log's filter is not one.
+    LogLevel(String),
+    /// The operating system refused something else.
+    System(&'static str, io::Error),
+    /// A shard's thread ended before it was told to.
+    ShardDied,
+}
+
+impl fmt::Display for GatewayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen { key, address, error } if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "{key}: {address} is in use by another process; stop it, or set another \
+                     address"
+                )
+            }
+            Self::Listen { key, address, error } => {
+                write!(f, "{key}: cannot listen on {address}: {error}")
+            }
+            Self::LogLevel(error) => write!(f, "log.level: {error}"),
+            Self::System(what, error) => write!(f, "{what}: {error}"),
+            Self::ShardDied => write!(f, "a shard died; the log says why"),
+        }
+    }
+}
+
+impl std::error::Error for GatewayError {}
+
+/// Runs a gateway until SIGTERM or SIGINT has drained it; a second signal does not wait.
+pub fn run(config: Config) -> Result<(), GatewayError> {
+    start_log(&config.log)?;
+    let config = Arc::new(config);
+    let server = &config.server;
+    let shard_count = shard_count(server);
+    let connections_max = connections_max(server);
+    let sockets = SocketOptions {
+        backlog: server.accept_backlog,
+        user_timeout: server.tcp_user_timeout.0,
+        keepalive: server.tcp_keepalive.0,
+    };
+    let listen = |key, address| {
+        net::listen(address, shard_count, &sockets).map_err(|error| GatewayError::Listen {
+            key,
+            address,
+            error,
+        })
+    };
+    let public = listen("server.listen", server.listen)?;
+    let internal = listen("server.internal", server.internal)?;
+
+    let started = Instant::now();
+    let metrics = Arc::new(Metrics::new(shard_count, started));
+    let mailboxes: Vec<Arc<EventMailbox>> = (0..shard_count)
+        .map(|_| Arc::new(Mailbox::new(config.mailbox.events_max, config.mailbox.bytes_max.0)))
+        .collect();
+    let hub = Arc::new(Hub::new(Epoch::new(random()?), mailboxes.clone()));
+    let control = ControlEvents::new(&config.stream, hub.epoch());
+    let rules = Arc::new(Rules::new(&config.publish, control.reserved()));
+
+    let (advance, lifecycle) = watch::channel(Lifecycle::Running);
+    let (drained_tx, drained) = mpsc::channel(shard_count);
+    let (died_tx, died) = mpsc::channel(shard_count);
+    let connections = Arc::new(AtomicUsize::new(0));
+    tracing::info!(
+        public = %address_of(&public)?,
+        internal = %address_of(&internal)?,
+        shards = shard_count,
+        connections_max,
+        epoch = %hub.epoch(),
+        version = env!("CARGO_PKG_VERSION"),
+        "listening"
+    );
+
+    let mut threads = Vec::with_capacity(shard_count);
+    let parts = public.into_iter().zip(internal).zip(mailboxes).enumerate();
+    for (index, ((public, internal), mailbox)) in parts {
+        let lifecycle = LifecycleWatch(lifecycle.clone());
+        let shard_metrics = metrics.shard(index);
+        let admin = Admin {
+            publish: PublishRoute {
+                hub: Arc::clone(&hub),
+                rules: Arc::clone(&rules),
+                body_bytes_max: config.publish.body_bytes_max.0,
+                body_timeout: server.body_timeout.0,
+                metrics: Arc::clone(&shard_metrics),
+            },
+            metrics: Arc::clone(&metrics),
+            accepting: accepting(lifecycle.clone()),
+        };
+        let clock = Arc::clone(&metrics);
+        let shard = Shard {
+            config: Arc::clone(&config),
+            hub: Arc::clone(&hub),
+            mailbox,
+            metrics: shard_metrics,
+            public,
+            internal,
+            admin,
+            connections: (Arc::clone(&connections), connections_max),
+            lifecycle,
+            drained: drained_tx.clone(),
+            clock_ms: Box::new(move |now| clock.clock_ms(now)),
+        };
+        threads.push(spawn(index, shard, died_tx.clone())?);
+    }
+
+    let outcome = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| GatewayError::System("cannot start a runtime", error))?
+        .block_on(live(&advance, drained, died, shard_count, server.drain.0));
+    advance.send_replace(Lifecycle::Stopping);
+    for thread in threads {
+        // A shard that panicked has been reported by the panic itself.
+        let _ = thread.join();
+    }
+    tracing::info!("stopped");
+    outcome
+}
+
+/// Waits for a signal, drains, and returns when everything may stop.
+async fn live(
+    advance: &watch::Sender<Lifecycle>,
+    mut drained: mpsc::Receiver<()>,
+    mut died: mpsc::Receiver<()>,
+    shard_count: usize,
+    drain: Duration,
+) -> Result<(), GatewayError> {
+    let listen = |kind| {
+        signal(kind).map_err(|error| GatewayError::System("cannot listen for signals", error))
+    };
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = died.recv() => return Err(GatewayError::ShardDied),
+    }
+    let deadline = Instant::now() + drain;
+    tracing::info!(?drain, "draining: streams are ended, a second signal stops at once");
+    advance.send_replace(Lifecycle::Draining);
+    let all_drained = async {
+        for _ in 0..shard_count {
+            drained.recv().await;
+        }
+    };
+    tokio::select! {
+        () = all_drained => tracing::info!("every stream has ended"),
+        () = sleep_until(deadline.into()) => tracing::warn!("the drain time is over"),
+        _ = terminate.recv() => tracing::warn!("told again: stopping at once"),
+        _ = interrupt.recv() => tracing::warn!("told again: stopping at once"),
+        _ = died.recv() => return Err(GatewayError::ShardDied),
+    }
+    Ok(())
+}
+
+fn spawn(
+    index: usize,
+    shard: Shard,
+    died: mpsc::Sender<()>,
+) -> Result<thread::JoinHandle<()>, GatewayError> {
+    /// Tells when the thread ends, by panic too.
+    struct Deathbed(mpsc::Sender<()>);
+    impl Drop for Deathbed {
+        fn drop(&mut self) {
+            // Nobody listens any more once the gateway is stopping.
+            let _ = self.0.try_send(());
+        }
+    }
+    thread::Builder::new()
+        .name(format!("shard-{index}"))
+        .spawn(move || {
+            let _deathbed = Deathbed(died);
+            if let Err(error) = shard.run() {
+                tracing::error!(%error, index, "a shard failed");
+            }
+        })
+        .map_err(|error| GatewayError::System("cannot start a thread", error))
+}
+
+fn accepting(lifecycle: LifecycleWatch) -> Box<dyn Fn() -> bool + Send> {
+    Box::new(move || lifecycle.now() == Lifecycle::Running)
+}
+
+fn address_of(listeners: &[std::net::TcpListener]) -> Result<std::net::SocketAddr, GatewayError> {
+    listeners[0]
+        .local_addr()
+        .map_err(|error| GatewayError::System("a listener has no address", error))
+}
+
+fn shard_count(server: &Server) -> usize {
+    match server.shards {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    }
+}
+
+/// Raises the descriptor limit as far as it goes, and keeps a reserve of it, so that publish and
+/// metrics still work when the public listener is full.
+fn connections_max(server: &Server) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+    let open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let fit = usize::try_from(open_files.saturating_sub(DESCRIPTORS_RESERVED).max(1));
+    let fit = fit.unwrap_or(usize::MAX);
+    match server.connections_max {
+        0 => fit,
+        asked => {
+            if asked > fit {
+                tracing::warn!(
+                    asked,
+                    fit,
+                    open_files,
+                    "server.connections_max is more than the limit of open files has room for"
+                );
+            }
+            asked
+        }
+    }
+}
+
+fn random() -> Result<u64, GatewayError> {
+    getrandom::u64().map_err(|error| {
+        GatewayError::System("cannot get random bytes", io::Error::other(error.to_string()))
+    })
+}
+
+/// Starts the log, on standard error. Control characters in what it is given are escaped, since
+/// fields are written with `Debug` or as JSON.
+fn start_log(log: &Log) -> Result<(), GatewayError> {
+    let filter = EnvFilter::try_new(&log.level)
+        .map_err(|error| GatewayError::LogLevel(error.to_string()))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false);
+    match log.format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).init(),
+    }
+    Ok(())
+}

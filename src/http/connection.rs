@@ -1,0 +1,275 @@
+//! One connection: sniff the protocol, let hyper serve requests, hand HTTP/1 streams over.
+//!
+//! **Takeover.** A request that becomes a stream is recorded and its service future never resolves;
+//! the outer future sees the record, takes hyper's connection apart and returns the socket. This is
+//! safe because
+//! - `pipeline_flush` is off, and the takeover waits until hyper has flushed after the record, so no
+//!   byte of an earlier response is left in hyper's buffer;
+//! - the request has no body (a stream route refuses one), so none is half read;
+//! - the stream's head says `connection: close`, and "the server MUST NOT process any further
+//!   requests received on that connection" (RFC 9112, 9.6), so bytes the client has pipelined behind
+//!   it are not owed an answer.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::{Future, pending, poll_fn};
+use std::io;
+use std::net::TcpStream as StdTcpStream;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response, Version};
+use http_body_util::Either;
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioTimer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::io::Sniffed;
+use super::{LocalExec, ResponseBody};
+use crate::subscribe::Subscription;
+
+/// What an HTTP/2 client with prior knowledge sends first (RFC 9113, 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Read at first: most requests fit, so that sniffing costs no further read.
+const SNIFF_BYTES: usize = 1024;
+
+/// Largest request head, and hyper's read buffer at most.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// hyper's buffer of one HTTP/2 stream (400 KiB by default): it lies behind the ring, where nothing
+/// can be dropped any more, so it is kept small.
+const HTTP2_SEND_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Silence after which an HTTP/2 client is asked for a sign of life, and how long it may take.
+const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
+const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// HTTP/2 header list of a request.
+const HTTP2_HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+
+/// How a connection may behave.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Longest wait for a request's complete head.
+    pub header_timeout: Duration,
+    /// Streams of one HTTP/2 connection.
+    pub http2_streams_max: u32,
+}
+
+/// A route's answer.
+pub enum Answer<S> {
+    /// An ordinary response.
+    Response(Response<ResponseBody<S>>),
+    /// The request becomes a stream.
+    Stream(Subscription),
+}
+
+/// Answers the requests of one listener.
+pub trait Handler: 'static {
+    /// The body of a stream that stays in hyper.
+    type Stream: Body<Data = Bytes, Error = Infallible> + 'static;
+
+    /// Answers one request.
+    fn handle(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Answer<Self::Stream>> + 'static;
+
+    /// Opens a stream over HTTP/2.
+    fn open(&self, subscription: Subscription) -> Response<Self::Stream>;
+}
+
+/// An HTTP/1 connection whose request has become a stream.
+#[derive(Debug)]
+pub struct Takeover {
+    /// The socket, with nothing unflushed behind it.
+    pub socket: StdTcpStream,
+    /// What the client asked for.
+    pub subscription: Subscription,
+    /// HTTP/1.1 is chunked, HTTP/1.0 ends with the connection.
+    pub version: Version,
+}
+
+/// How a connection's time in hyper ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is closed.
+    Closed,
+    /// It goes on as a stream, outside hyper.
+    Takeover(Takeover),
+}
+
+/// Serves a connection until it closes, is taken over, or `shutdown` resolves and the request in
+/// progress is answered.
+pub async fn serve<H: Handler>(
+    mut stream: TcpStream,
+    handler: Rc<H>,
+    options: Options,
+    shutdown: impl Future<Output = ()>,
+) -> Outcome {
+    let mut shutdown = pin!(shutdown);
+    let mut prefix = BytesMut::new();
+    let sniffed = tokio::select! {
+        biased;
+        () = &mut shutdown => return Outcome::Closed,
+        sniffed = timeout(options.header_timeout, sniff(&mut stream, &mut prefix)) => sniffed,
+    };
+    match sniffed {
+        Ok(Ok(Protocol::Http1)) => {
+            serve_http1(stream, prefix.freeze(), handler, options, shutdown).await
+        }
+        Ok(Ok(Protocol::Http2)) => {
+            serve_http2(stream, prefix.freeze(), handler, options, shutdown).await;
+            Outcome::Closed
+        }
+        // The client left, or was silent too long, before it said anything.
+        Ok(Err(_)) | Err(_) => Outcome::Closed,
+    }
+}
+
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+async fn sniff(stream: &mut TcpStream, prefix: &mut BytesMut) -> io::Result<Protocol> {
+    prefix.reserve(SNIFF_BYTES);
+    loop {
+        if stream.read_buf(prefix).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if prefix.starts_with(HTTP2_PREFACE) {
+            return Ok(Protocol::Http2);
+        }
+        if !HTTP2_PREFACE.starts_with(prefix) {
+            return Ok(Protocol::Http1);
+        }
+    }
+}
+
+type Recorded = Rc<RefCell<Option<(Subscription, Version)>>>;
+
+async fn serve_http1<H: Handler>(
+    stream: TcpStream,
+    prefix: Bytes,
+    handler: Rc<H>,
+    options: Options,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
+) -> Outcome {
+    let recorded = Recorded::default();
+    let flushed = Rc::new(Cell::new(false));
+    let service = service_fn(|request: Request<Incoming>| {
+        let version = request.version();
+        let answer = Rc::clone(&handler).handle(request);
+        let (recorded, flushed) = (Rc::clone(&recorded), Rc::clone(&flushed));
+        Box::pin(async move {
+            match answer.await {
+                Answer::Response(response) => Ok::<_, Infallible>(response),
+                Answer::Stream(subscription) => {
+                    *recorded.borrow_mut() = Some((subscription, version));
+                    flushed.set(false);
+                    pending().await
+                }
+            }
+        })
+    });
+    let io = Sniffed::new(prefix, stream, Rc::clone(&flushed));
+    let mut connection = http1::Builder::new()
+        .pipeline_flush(false)
+        .half_close(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_timeout)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(io, service);
+
+    let mut shutting_down = false;
+    let subscribed = poll_fn(|cx| {
+        if !shutting_down && shutdown.as_mut().poll(cx).is_ready() {
+            shutting_down = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        if connection.poll_without_shutdown(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        if recorded.borrow().is_some() && flushed.get() {
+            return Poll::Ready(recorded.borrow_mut().take());
+        }
+        Poll::Pending
+    })
+    .await;
+
+    let parts = connection.into_parts();
+    let stream = parts.io.into_inner();
+    let Some((subscription, version)) = subscribed else {
+        close(stream).await;
+        return Outcome::Closed;
+    };
+    match stream.into_std() {
+        Ok(socket) => Outcome::Takeover(Takeover { socket, subscription, version }),
+        Err(error) => {
+            tracing::debug!(%error, "the socket could not leave the runtime");
+            Outcome::Closed
+        }
+    }
+}
+
+/// Longest wait for a client to read the last response and close its side.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Closes so that the last response arrives: to close a socket with unread bytes is to reset it,
+/// and a reset overtakes what was sent before (RFC 9112, 9.6).
+async fn close(mut stream: TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut discarded = [0; 1024];
+    let drained = async { while matches!(stream.read(&mut discarded).await, Ok(1..)) {} };
+    // Whether it was in time does not matter: either way the socket closes now.
+    let _ = timeout(LINGER, drained).await;
+}
+
+async fn serve_http2<H: Handler>(
+    stream: TcpStream,
+    prefix: Bytes,
+    handler: Rc<H>,
+    options: Options,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
+) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let handler = Rc::clone(&handler);
+        async move {
+            Ok::<_, Infallible>(match Rc::clone(&handler).handle(request).await {
+                Answer::Response(response) => response,
+                Answer::Stream(subscription) => handler.open(subscription).map(Either::Right),
+            })
+        }
+    });
+    let io = Sniffed::new(prefix, stream, Rc::default());
+    let connection = http2::Builder::new(LocalExec)
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(options.http2_streams_max)
+        .max_send_buf_size(HTTP2_SEND_BUFFER_BYTES)
+        .max_header_list_size(HTTP2_HEADER_LIST_BYTES_MAX)
+        .keep_alive_interval(HTTP2_PING_INTERVAL)
+        .keep_alive_timeout(HTTP2_PING_TIMEOUT)
+        .serve_connection(io, service);
+    let mut connection = pin!(connection);
+    let served = tokio::select! {
+        served = &mut connection => served,
+        () = &mut shutdown => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "an HTTP/2 connection failed");
+    }
+}

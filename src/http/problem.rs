@@ -1,0 +1,52 @@
+//! The one place where a module's error becomes a status code and a problem type.
+
+use crate::error::Problem;
+use crate::hub::Overloaded;
+use crate::publish::{Fault, PublishError};
+use crate::subscribe::SubscribeError;
+
+impl From<&SubscribeError> for Problem {
+    fn from(error: &SubscribeError) -> Self {
+        let (status, slug, title) = match error {
+            SubscribeError::NotAcceptable => (406, "not-acceptable", "Not acceptable"),
+            SubscribeError::NoTopic => (400, "no-topic", "No topic"),
+            SubscribeError::TooManyTopics { .. } => (400, "too-many-topics", "Too many topics"),
+            SubscribeError::Topic(_) => (400, "bad-topic", "Bad topic"),
+            SubscribeError::NotUtf8 { .. } => (400, "not-utf8", "Not UTF-8"),
+            SubscribeError::Limit | SubscribeError::MaxDuration => {
+                (400, "bad-parameter", "Bad parameter")
+            }
+        };
+        Self::new(status, slug, title, error.to_string()).in_field(error.field())
+    }
+}
+
+impl From<&PublishError> for Problem {
+    fn from(error: &PublishError) -> Self {
+        let (status, slug, title) = match &error.fault {
+            Fault::NotUtf8 { .. } => (400, "not-utf8", "Not UTF-8"),
+            Fault::Json(_) => (400, "bad-json", "Bad JSON"),
+            Fault::NoEvent => (400, "no-event", "No event"),
+            Fault::TooManyEvents { .. } => (413, "too-many-events", "Too many events"),
+            Fault::NoTopic => (400, "no-topic", "No topic"),
+            Fault::TooManyTopics { .. } => (400, "too-many-topics", "Too many topics"),
+            Fault::Topic(_) => (400, "bad-topic", "Bad topic"),
+            Fault::EventNameTooLong | Fault::EventNameCharacter(_) => {
+                (400, "bad-event-name", "Bad event name")
+            }
+            Fault::Reserved(_) => (403, "reserved-name", "Reserved name"),
+            Fault::Retry => (400, "bad-retry", "Bad retry"),
+            Fault::EventTooLarge { .. } => (413, "event-too-large", "Event too large"),
+            Fault::UnknownParameter => (400, "bad-parameter", "Bad parameter"),
+            Fault::Unsupported => (400, "unsupported", "Not supported"),
+        };
+        Self::new(status, slug, title, error.fault.to_string()).in_field(error.field.as_str())
+    }
+}
+
+impl From<&Overloaded> for Problem {
+    fn from(error: &Overloaded) -> Self {
+        let detail = format!("{error}; nothing was published, try again");
+        Self::new(503, "overloaded", "Overloaded", detail)
+    }
+}

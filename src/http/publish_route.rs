@@ -1,0 +1,235 @@
+//! `POST /publish` and `POST /topics/{topic}`: reads the body within its bounds, has `publish` make
+//! drafts of it and the hub order them, and answers with the ids.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::{ResponseBody, json, method_not_allowed, problem};
+use crate::error::Problem;
+use crate::hub::{Hub, Receipt};
+use crate::metrics::ShardMetrics;
+use crate::publish::{self, Batch, Format, Rules};
+
+/// Path of the JSON publish route.
+pub const PATH: &str = "/publish";
+
+/// Path before the topic of the raw publish route.
+pub const TOPICS: &str = "/topics/";
+
+/// The publish routes of one shard.
+#[derive(Clone)]
+pub struct PublishRoute {
+    /// Orders what is published.
+    pub hub: Arc<Hub>,
+    /// What may be published.
+    pub rules: Arc<Rules>,
+    /// Size of one request body.
+    pub body_bytes_max: usize,
+    /// Longest wait for a complete body.
+    pub body_timeout: Duration,
+    /// The cells of the shard that serves this route.
+    pub metrics: Arc<ShardMetrics>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Ids {
+    Id(String),
+    Ids(Vec<String>),
+}
+
+#[derive(Serialize)]
+struct Accepted {
+    #[serde(flatten)]
+    ids: Ids,
+    durability: &'static str,
+    duplicate: bool,
+}
+
+impl PublishRoute {
+    /// Answers a request whose path is [`PATH`] or begins with [`TOPICS`].
+    pub async fn answer<S>(&self, request: Request<Incoming>) -> Response<ResponseBody<S>> {
+        let (head, body) = request.into_parts();
+        let response = match self.publish(&head, body).await {
+            Ok((receipt, single)) => accepted(receipt, single),
+            Err(Refused::Method) => method_not_allowed("POST"),
+            Err(Refused::Problem(refused)) => {
+                tracing::debug!(path = ?head.uri.path(), ?refused, "refused a publish request");
+                with_hints(problem(&refused), &refused)
+            }
+        };
+        self.metrics.count_publish(response.status().as_u16());
+        response
+    }
+
+    async fn publish(&self, head: &Parts, body: Incoming) -> Result<(Receipt, bool), Refused> {
+        if head.method != Method::POST {
+            return Err(Refused::Method);
+        }
+        refuse_browsers(&head.headers)?;
+        if head.headers.contains_key("idempotency-key") {
+            let detail = "this version keeps no history, so it cannot recognise a repeated request";
+            let refused = Problem::new(400, "unsupported", "Not supported", detail);
+            return Err(Refused::Problem(refused.in_field("idempotency-key")));
+        }
+        let raw_topic = head.uri.path().strip_prefix(TOPICS);
+        let format = match raw_topic {
+            Some(_) => None,
+            None => Some(format(&head.headers)?),
+        };
+        let body = self.read(&head.headers, body).await?;
+        // Time counts from here: a publisher's slow upload is not the gateway's latency.
+        let accepted = Instant::now();
+        let parsed = match format {
+            Some(format) => publish::parse(&body, format, &self.rules),
+            None => {
+                let topic = percent_decode_str(raw_topic.unwrap_or_default());
+                let topic = std::borrow::Cow::from(topic);
+                publish::parse_raw(&topic, head.uri.query(), &body, &self.rules)
+                    .map(|event| Batch { events: vec![event], single: true })
+            }
+        };
+        let Batch { events, single } = parsed.map_err(|error| Problem::from(&error))?;
+        let count = events.len() as u64;
+        let receipt = self.hub.publish(events, accepted).map_err(|error| Problem::from(&error))?;
+        self.metrics.events_published.add(count);
+        self.metrics.publish.observe(accepted.elapsed());
+        Ok((receipt, single))
+    }
+
+    /// Reads the body, never holding more than the bound. A body that is announced too large is
+    /// not read at all if the client waits for a go-ahead, and otherwise read and thrown away up
+    /// to the bound once more, so that most clients get to see the answer.
+    async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Refused> {
+        let max = self.body_bytes_max;
+        if body.size_hint().lower() > max as u64 {
+            if !headers.contains_key(EXPECT) {
+                // Whatever this ends with, the answer is the same.
+                let _ = timeout(self.body_timeout, discard(&mut body, 2 * max)).await;
+            }
+            return Err(too_large(max));
+        }
+        timeout(self.body_timeout, collect(body, max)).await.unwrap_or_else(|_| {
+            let detail = "the request's body did not arrive in time";
+            Err(Problem::new(408, "body-timeout", "Body too slow", detail).in_field("body").into())
+        })
+    }
+}
+
+/// Reads a body of at most `max` bytes. One that arrives in one piece is not copied.
+async fn collect(mut body: Incoming, max: usize) -> Result<Bytes, Refused> {
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| incomplete())?.into_data() else { continue };
+        if first.len().max(whole.len()) + data.len() > max {
+            return Err(too_large(max));
+        }
+        if first.is_empty() {
+            first = data;
+            continue;
+        }
+        if whole.is_empty() {
+            whole.reserve(first.len() + data.len() + body.size_hint().lower() as usize);
+            whole.extend_from_slice(&first);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
+}
+
+enum Refused {
+    Method,
+    Problem(Problem),
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+async fn discard(body: &mut Incoming, max: usize) {
+    let mut length = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        length += frame.data_ref().map_or(0, Bytes::len);
+        if length > max {
+            return;
+        }
+    }
+}
+
+fn too_large(max: usize) -> Refused {
+    let detail = format!("a publish request's body has at most {max} bytes");
+    Problem::new(413, "body-too-large", "Body too large", detail).in_field("body").into()
+}
+
+fn incomplete() -> Refused {
+    let detail = "the request's body ended before it was complete";
+    Problem::new(400, "incomplete-body", "Incomplete body", detail).in_field("body").into()
+}
+
+/// A page in somebody's browser can send a form to any address, the loopback ones included. No
+/// publisher is a page of another site.
+fn refuse_browsers(headers: &HeaderMap) -> Result<(), Refused> {
+    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+        None | Some(b"same-origin" | b"none") => Ok(()),
+        Some(_) => {
+            let detail = "publishing from a page of another site is not allowed";
+            Err(Problem::new(403, "cross-site", "Cross-site request", detail)
+                .in_field("sec-fetch-site")
+                .into())
+        }
+    }
+}
+
+/// The body's format. curl says `application/x-www-form-urlencoded` unless told otherwise, so that
+/// is taken for JSON.
+fn format(headers: &HeaderMap) -> Result<Format, Refused> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Format::Json) };
+    let media = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let is = |name: &str| media.eq_ignore_ascii_case(name);
+    if is("application/x-ndjson") || is("application/ndjson") || is("application/jsonl") {
+        return Ok(Format::Ndjson);
+    }
+    if is("application/json") || is("application/x-www-form-urlencoded") {
+        return Ok(Format::Json);
+    }
+    let detail = "publish takes application/json or application/x-ndjson";
+    let refused = Problem::new(415, "unsupported-media-type", "Unsupported media type", detail);
+    Err(refused.in_field("content-type").into())
+}
+
+fn accepted<S>(receipt: Receipt, single: bool) -> Response<ResponseBody<S>> {
+    let mut ids = receipt.ids().map(|id| id.to_string());
+    let ids = match ids.next() {
+        Some(id) if single => Ids::Id(id),
+        first => Ids::Ids(first.into_iter().chain(ids).collect()),
+    };
+    let answer = Accepted { ids, durability: "memory", duplicate: false };
+    let body = serde_json::to_string(&answer).expect("an answer is strings and a flag");
+    json(StatusCode::ACCEPTED, body)
+}
+
+fn with_hints<S>(
+    mut response: Response<ResponseBody<S>>,
+    refused: &Problem,
+) -> Response<ResponseBody<S>> {
+    if refused.status == 503 {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if refused.status == 408 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

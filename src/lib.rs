@@ -1,0 +1,39 @@
+//! Tidegate is an SSE gateway: upstream services POST events, Tidegate holds the browsers' streams.
+//!
+//! Two journeys explain the crate; the files appear in the order in which they are passed.
+//!
+//! **A subscriber's journey.** [`cli`] and [`config`] say how to run, [`gateway`] wires everything
+//! and starts one [`shard`] a core. A shard accepts (`shard/accept.rs`) a connection from its own
+//! listening socket ([`net`]); [`http`] sniffs the protocol and has hyper parse the request;
+//! [`subscribe`] reads topics and cursor from it. An HTTP/1 stream is then taken over from hyper
+//! (`http/connection.rs`) and opened (`shard/streams.rs`); an HTTP/2 stream stays there as a body
+//! (`shard/body.rs`). It joins the audience of its subscription set (`shard/audience.rs`), is
+//! kept alive and ended by timers (`shard/timers.rs`), and is told so by control events
+//! (`subscribe/control.rs`).
+//!
+//! **An event's journey.** A publisher's request reaches the internal listener ([`admin`]),
+//! [`publish`] checks it and drafts its frame ([`sse`]), and the [`hub`] gives it its place in the
+//! one order and puts it into every shard's mailbox ([`sync`]). Each shard matches it
+//! (`shard/index.rs`), appends it to the logs of the audiences that want it (`shard/deliver.rs`),
+//! and the sweep (`shard/sweep.rs`) writes it to their sockets; where a client does not read, it
+//! waits in a ring (`shard/ring.rs`) that drops its oldest and owes a gap. Every delivery is
+//! counted ([`metrics`]).
+//!
+//! `ARCHITECTURE.md` has the thread model, the invariants and the reasons.
+
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod error;
+pub mod gateway;
+pub mod http;
+pub mod hub;
+pub mod metrics;
+pub mod net;
+pub mod publish;
+pub mod query;
+pub mod shard;
+pub mod sse;
+pub mod subscribe;
+pub mod sync;
+pub mod topic;

@@ -1,0 +1,196 @@
+//! Metrics: every name in one table, one set of cells a shard, rendered on demand.
+//!
+//! A scrape reads the cells without stopping anyone; labels are bounded (never a topic, a user or a
+//! path). `tidegate metrics` prints the table.
+
+mod cells;
+mod render;
+mod table;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use cells::{BUCKETS, Cell, Histogram, HistogramSnapshot};
+pub use table::{METRICS, Metric};
+
+use crate::sse::{EndReason, GapReason};
+
+/// Everything one shard counts. Aligned so that no two shards share a cache line (or the pair that
+/// the prefetcher fetches together).
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct ShardMetrics {
+    /// Streams open now, by protocol.
+    pub subscribers: [Cell; Protocol::ALL.len()],
+    /// Connections open now, by listener.
+    pub connections: [Cell; ListenerName::ALL.len()],
+    /// Topics and patterns with at least one subscriber.
+    pub topics: Cell,
+    /// Events waiting in the rings of streams that are behind.
+    pub ring_frames: Cell,
+    /// Streams opened.
+    pub streams_opened: Cell,
+    /// Streams closed, by reason.
+    pub streams_closed: [Cell; Closed::LABELS.len()],
+    /// Events accepted from publishers by this shard's internal listener.
+    pub events_published: Cell,
+    /// Events written to a stream, each stream counted.
+    pub events_delivered: Cell,
+    /// Events not written to a matching stream, by reason, each stream counted.
+    pub events_dropped: [Cell; Dropped::ALL.len()],
+    /// Gap events sent, by reason.
+    pub gaps: [Cell; GapReason::ALL.len()],
+    /// Bytes written to streams.
+    pub sent_bytes: Cell,
+    /// Publish requests, by answer.
+    pub publish_requests: [Cell; PUBLISH_CODES.len()],
+    /// Failed attempts to accept a connection.
+    pub accept_errors: Cell,
+    /// From an accepted publish to each write of its event to a socket.
+    pub fanout: Histogram<50_000>,
+    /// From a publish request's complete body to its answer.
+    pub publish: Histogram<50_000>,
+    /// How long streams lived.
+    pub stream_duration: Histogram<100_000_000>,
+    /// When this shard last turned its loop, in milliseconds of the gateway's clock.
+    pub alive_at_ms: Cell,
+}
+
+impl ShardMetrics {
+    /// Counts a publish request's answer.
+    pub fn count_publish(&self, status: u16) {
+        let index = PUBLISH_CODES.iter().position(|&(code, _)| code == status);
+        self.publish_requests[index.unwrap_or(PUBLISH_CODES.len() - 1)].add(1);
+    }
+}
+
+/// Answers to a publish request that have a label of their own; the last stands for all others.
+const PUBLISH_CODES: [(u16, &str); 11] = [
+    (202, "202"),
+    (400, "400"),
+    (403, "403"),
+    (404, "404"),
+    (405, "405"),
+    (408, "408"),
+    (413, "413"),
+    (415, "415"),
+    (429, "429"),
+    (503, "503"),
+    (0, "other"),
+];
+
+/// How a stream is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.0 or HTTP/1.1: the shard owns the socket.
+    Http1,
+    /// HTTP/2: a body inside hyper.
+    Http2,
+}
+
+impl Protocol {
+    const ALL: [&'static str; 2] = ["http1", "http2"];
+}
+
+/// Which listener a connection came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerName {
+    /// Streams.
+    Public,
+    /// Publish, health, metrics.
+    Internal,
+}
+
+impl ListenerName {
+    const ALL: [&'static str; 2] = ["public", "internal"];
+
+    /// The word in labels and logs.
+    pub const fn as_str(self) -> &'static str {
+        Self::ALL[self as usize]
+    }
+}
+
+/// Why an event was not written to a stream it matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// The stream's ring was full; a gap is owed.
+    Slow,
+    /// The stream closed first.
+    Closed,
+}
+
+impl Dropped {
+    const ALL: [&'static str; 2] = ["slow", "closed"];
+}
+
+/// Why a stream is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The gateway ended it, and said so.
+    Ended(EndReason),
+    /// The client went away.
+    Client,
+    /// The client kept sending on a connection that was only for reading.
+    Misuse,
+    /// The stream was to end but the client did not read up to its end in time.
+    Stuck,
+}
+
+impl Closed {
+    const LABELS: [&'static str; 7] =
+        ["max_lifetime", "limit", "drain", "shutdown", "client", "misuse", "stuck"];
+
+    /// Its place among the labels.
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Ended(reason) => reason as usize,
+            Self::Client => 4,
+            Self::Misuse => 5,
+            Self::Stuck => 6,
+        }
+    }
+}
+
+/// All shards' cells together, and the clock they share.
+#[derive(Debug)]
+pub struct Metrics {
+    shards: Box<[Arc<ShardMetrics>]>,
+    started: Instant,
+}
+
+impl Metrics {
+    /// Cells for `shards` shards of a gateway that started at `started`.
+    pub fn new(shards: usize, started: Instant) -> Self {
+        Self { shards: (0..shards).map(|_| Arc::default()).collect(), started }
+    }
+
+    /// One shard's cells.
+    pub fn shard(&self, index: usize) -> Arc<ShardMetrics> {
+        Arc::clone(&self.shards[index])
+    }
+
+    /// Milliseconds of the gateway's clock at `now`.
+    pub fn clock_ms(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.started).as_millis() as u64
+    }
+
+    /// Milliseconds since the shard that has been silent longest turned its loop.
+    pub fn longest_silence_ms(&self, now: Instant) -> u64 {
+        let now = self.clock_ms(now);
+        let oldest = self.shards.iter().map(|shard| shard.alive_at_ms.get()).min();
+        now.saturating_sub(oldest.unwrap_or(now))
+    }
+
+    /// The Prometheus text format.
+    pub fn render(&self) -> String {
+        render::render(&self.shards)
+    }
+}
+
+/// Prints every metric: what `tidegate metrics` does.
+#[expect(clippy::print_stdout, reason = "this is a command's output")]
+pub fn list() {
+    for metric in METRICS {
+        println!("{} ({})\n    {}", metric.name, metric.kind(), metric.help);
+    }
+}

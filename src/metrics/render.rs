@@ -1,0 +1,145 @@
+//! From the shards' cells to the Prometheus text format, by way of the prometheus crate's model.
+
+use std::sync::Arc;
+
+use prometheus::core::Collector;
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, MetricFamily, MetricType};
+use prometheus::{TextEncoder, proto};
+
+use super::ShardMetrics;
+use super::cells::HistogramSnapshot;
+use super::table::{METRICS, Metric, Source};
+
+pub(super) fn render(shards: &[Arc<ShardMetrics>]) -> String {
+    let mut families: Vec<_> = METRICS.iter().map(|metric| family(metric, shards)).collect();
+    families.extend(prometheus::process_collector::ProcessCollector::for_self().collect());
+    TextEncoder::new()
+        .encode_to_string(&families)
+        .expect("families from the table have names and samples")
+}
+
+fn family(metric: &Metric, shards: &[Arc<ShardMetrics>]) -> MetricFamily {
+    let total = |read: &dyn Fn(&ShardMetrics) -> u64| {
+        shards.iter().map(|shard| read(shard)).sum::<u64>() as f64
+    };
+    let (kind, samples) = match &metric.source {
+        Source::BuildInfo => {
+            (MetricType::GAUGE, vec![labelled(gauge(1.0), "version", env!("CARGO_PKG_VERSION"))])
+        }
+        Source::Gauge(read) => (MetricType::GAUGE, vec![gauge(total(read))]),
+        Source::GaugeBy(name, labels, read) => (
+            MetricType::GAUGE,
+            by_label(name, labels, |index| gauge(total(&|shard| read(shard, index)))),
+        ),
+        Source::Counter(read) => (MetricType::COUNTER, vec![counter(total(read))]),
+        Source::CounterBy(name, labels, read) => (
+            MetricType::COUNTER,
+            by_label(name, labels, |index| counter(total(&|shard| read(shard, index)))),
+        ),
+        Source::Histogram(read) => {
+            (MetricType::HISTOGRAM, vec![histogram(shards.iter().map(|shard| read(shard)))])
+        }
+    };
+    let mut family = MetricFamily::default();
+    family.set_name(metric.name.to_owned());
+    family.set_help(metric.help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(samples);
+    family
+}
+
+fn by_label(
+    name: &str,
+    labels: &[&str],
+    sample: impl Fn(usize) -> proto::Metric,
+) -> Vec<proto::Metric> {
+    labels.iter().enumerate().map(|(index, label)| labelled(sample(index), name, label)).collect()
+}
+
+fn labelled(mut sample: proto::Metric, name: &str, value: &str) -> proto::Metric {
+    let mut label = LabelPair::default();
+    label.set_name(name.to_owned());
+    label.set_value(value.to_owned());
+    sample.set_label(vec![label]);
+    sample
+}
+
+fn gauge(value: f64) -> proto::Metric {
+    let mut gauge = Gauge::default();
+    gauge.set_value(value);
+    let mut sample = proto::Metric::default();
+    sample.set_gauge(gauge);
+    sample
+}
+
+fn counter(value: f64) -> proto::Metric {
+    let mut counter = Counter::default();
+    counter.set_value(value);
+    let mut sample = proto::Metric::default();
+    sample.set_counter(counter);
+    sample
+}
+
+fn histogram(shards: impl Iterator<Item = HistogramSnapshot>) -> proto::Metric {
+    let total = shards.reduce(|mut total, shard| {
+        total.merge(&shard);
+        total
+    });
+    let mut histogram = Histogram::default();
+    if let Some(total) = total {
+        let mut below = 0;
+        let buckets = total.bounds.iter().zip(total.counts).map(|(&bound, count)| {
+            below += count;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(bound);
+            bucket.set_cumulative_count(below);
+            bucket
+        });
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_count(total.counts.iter().sum());
+        histogram.set_sample_sum(total.sum_ns as f64 / 1e9);
+    }
+    let mut sample = proto::Metric::default();
+    sample.set_histogram(histogram);
+    sample
+}
+
+#[cfg(test)]
+mod tests {
+    //! The text of a scrape, and that the table and the text agree.
+
+    use std::time::{Duration, Instant};
+
+    use super::super::{Closed, Metrics, Protocol};
+    use super::*;
+
+    #[test]
+    fn shards_are_summed_and_labelled() {
+        let metrics = Metrics::new(2, Instant::now());
+        metrics.shard(0).subscribers[Protocol::Http1 as usize].add(3);
+        metrics.shard(1).subscribers[Protocol::Http1 as usize].add(4);
+        metrics.shard(1).streams_closed[Closed::Client.index()].add(1);
+        metrics.shard(0).fanout.observe(Duration::from_micros(60));
+        let text = metrics.render();
+        for line in [
+            "tidegate_subscribers{protocol=\"http1\"} 7",
+            "tidegate_streams_closed_total{reason=\"client\"} 1",
+            "tidegate_fanout_seconds_bucket{le=\"0.00005\"} 0",
+            "tidegate_fanout_seconds_bucket{le=\"0.0001\"} 1",
+            "tidegate_fanout_seconds_bucket{le=\"+Inf\"} 1",
+            "tidegate_fanout_seconds_count 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_metric_of_the_table_is_rendered_with_help_and_type() {
+        let text = Metrics::new(1, Instant::now()).render();
+        for metric in METRICS {
+            assert!(text.contains(&format!("# HELP {} ", metric.name)), "{}", metric.name);
+            assert!(text.contains(&format!("# TYPE {} {}", metric.name, metric.kind())));
+        }
+        assert!(text.contains("process_resident_memory_bytes"));
+    }
+}

@@ -1,0 +1,159 @@
+//! Every metric's name, type, help and source, in one place.
+
+use super::cells::HistogramSnapshot;
+use super::{Closed, Dropped, ListenerName, PUBLISH_CODES, Protocol, ShardMetrics};
+use crate::sse::GapReason;
+
+/// One metric as it is listed and rendered. Values are summed over the shards.
+pub struct Metric {
+    /// Its name, with prefix and unit.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    pub(super) source: Source,
+}
+
+impl Metric {
+    /// Its type in Prometheus's terms.
+    pub fn kind(&self) -> &'static str {
+        match self.source {
+            Source::BuildInfo | Source::Gauge(_) | Source::GaugeBy(..) => "gauge",
+            Source::Counter(_) | Source::CounterBy(..) => "counter",
+            Source::Histogram(_) => "histogram",
+        }
+    }
+}
+
+type Read = fn(&ShardMetrics) -> u64;
+type ReadBy = fn(&ShardMetrics, usize) -> u64;
+
+/// Where a metric's value comes from.
+pub(super) enum Source {
+    BuildInfo,
+    Gauge(Read),
+    GaugeBy(&'static str, &'static [&'static str], ReadBy),
+    Counter(Read),
+    CounterBy(&'static str, &'static [&'static str], ReadBy),
+    Histogram(fn(&ShardMetrics) -> HistogramSnapshot),
+}
+
+const GAP_LABELS: [&str; GapReason::ALL.len()] = {
+    let mut labels = [""; GapReason::ALL.len()];
+    let mut index = 0;
+    while index < labels.len() {
+        labels[index] = GapReason::ALL[index].as_str();
+        index += 1;
+    }
+    labels
+};
+
+const CODE_LABELS: [&str; PUBLISH_CODES.len()] = {
+    let mut labels = [""; PUBLISH_CODES.len()];
+    let mut index = 0;
+    while index < labels.len() {
+        labels[index] = PUBLISH_CODES[index].1;
+        index += 1;
+    }
+    labels
+};
+
+/// Every metric of the gateway. The `process_` family comes from the prometheus crate.
+pub const METRICS: &[Metric] = &[
+    Metric {
+        name: "tidegate_build_info",
+        help: "Always 1; the version is a label.",
+        source: Source::BuildInfo,
+    },
+    Metric {
+        name: "tidegate_subscribers",
+        help: "Streams open now, by protocol.",
+        source: Source::GaugeBy("protocol", &Protocol::ALL, |shard, index| {
+            shard.subscribers[index].get()
+        }),
+    },
+    Metric {
+        name: "tidegate_connections",
+        help: "Connections open now, by listener; each HTTP/1 stream is one of the public ones.",
+        source: Source::GaugeBy("listener", &ListenerName::ALL, |shard, index| {
+            shard.connections[index].get()
+        }),
+    },
+    Metric {
+        name: "tidegate_topics",
+        help: "Topics and patterns with at least one subscriber, counted once for each shard.",
+        source: Source::Gauge(|shard| shard.topics.get()),
+    },
+    Metric {
+        name: "tidegate_ring_frames",
+        help: "Events waiting in the rings of streams whose clients are not reading.",
+        source: Source::Gauge(|shard| shard.ring_frames.get()),
+    },
+    Metric {
+        name: "tidegate_streams_opened_total",
+        help: "Streams opened.",
+        source: Source::Counter(|shard| shard.streams_opened.get()),
+    },
+    Metric {
+        name: "tidegate_streams_closed_total",
+        help: "Streams closed, by reason.",
+        source: Source::CounterBy("reason", &Closed::LABELS, |shard, index| {
+            shard.streams_closed[index].get()
+        }),
+    },
+    Metric {
+        name: "tidegate_events_published_total",
+        help: "Events accepted from publishers.",
+        source: Source::Counter(|shard| shard.events_published.get()),
+    },
+    Metric {
+        name: "tidegate_events_delivered_total",
+        help: "Events written to streams, once for each stream.",
+        source: Source::Counter(|shard| shard.events_delivered.get()),
+    },
+    Metric {
+        name: "tidegate_events_dropped_total",
+        help: "Events that matched a stream and were not written to it: its ring was full (a gap \
+               event tells the client), or it closed first.",
+        source: Source::CounterBy("reason", &Dropped::ALL, |shard, index| {
+            shard.events_dropped[index].get()
+        }),
+    },
+    Metric {
+        name: "tidegate_gaps_total",
+        help: "Gap events sent, by reason.",
+        source: Source::CounterBy("reason", &GAP_LABELS, |shard, index| shard.gaps[index].get()),
+    },
+    Metric {
+        name: "tidegate_sent_bytes_total",
+        help: "Bytes written to streams, framing included.",
+        source: Source::Counter(|shard| shard.sent_bytes.get()),
+    },
+    Metric {
+        name: "tidegate_publish_requests_total",
+        help: "Publish requests, by the status code of the answer.",
+        source: Source::CounterBy("code", &CODE_LABELS, |shard, index| {
+            shard.publish_requests[index].get()
+        }),
+    },
+    Metric {
+        name: "tidegate_accept_errors_total",
+        help: "Failed attempts to accept a connection, such as for lack of file descriptors.",
+        source: Source::Counter(|shard| shard.accept_errors.get()),
+    },
+    Metric {
+        name: "tidegate_fanout_seconds",
+        help: "From an accepted publish request to the write of its event to a stream's socket, \
+               every delivery counted.",
+        source: Source::Histogram(|shard| shard.fanout.snapshot()),
+    },
+    Metric {
+        name: "tidegate_publish_seconds",
+        help: "From a publish request's complete body to its answer.",
+        source: Source::Histogram(|shard| shard.publish.snapshot()),
+    },
+    Metric {
+        name: "tidegate_stream_duration_seconds",
+        help: "How long closed streams had lived.",
+        source: Source::Histogram(|shard| shard.stream_duration.snapshot()),
+    },
+];

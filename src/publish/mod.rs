@@ -1,0 +1,181 @@
+//! What a publisher sends: from a request body to drafts for the hub. A body is taken whole or not
+//! at all; what is wrong is named by its field. Called by `http`, which then asks the hub to order
+//! the drafts.
+
+mod error;
+mod message;
+#[cfg(test)]
+mod tests;
+
+pub use error::{Fault, PublishError};
+
+use crate::config;
+use crate::hub::{Destination, Submission};
+use crate::query;
+use crate::sse::{Draft, Fields, encoded_len};
+use crate::topic::{BROADCAST, Topic};
+
+/// Longest event name, in bytes.
+pub const EVENT_NAME_BYTES_MAX: usize = 256;
+
+/// Longest reconnect delay a publisher may give, a day.
+pub const RETRY_MS_MAX: u64 = 86_400_000;
+
+/// What a publisher may send.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Size of one event as sent on a stream, in bytes.
+    pub event_bytes_max: usize,
+    /// Events in one request.
+    pub batch_events_max: usize,
+    /// Topics of one event.
+    pub topics_max: usize,
+    /// Names of control events.
+    pub reserved: Box<[String]>,
+}
+
+impl Rules {
+    /// The rules of a configuration, with the names that control events use.
+    pub fn new<'a>(
+        publish: &config::schema::Publish,
+        reserved: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        Self {
+            event_bytes_max: publish.event_bytes_max.0,
+            batch_events_max: publish.batch_events_max,
+            topics_max: publish.topics_max,
+            reserved: reserved.map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// How a publish body is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object, or an array of them.
+    Json,
+    /// One JSON object a line.
+    Ndjson,
+}
+
+/// A valid publish request.
+#[derive(Debug)]
+pub struct Batch {
+    /// Its events in order; at least one.
+    pub events: Vec<Submission>,
+    /// Whether it was one object, not an array or lines: the answer has the same shape.
+    pub single: bool,
+}
+
+/// Reads a publish body.
+pub fn parse(body: &[u8], format: Format, rules: &Rules) -> Result<Batch, PublishError> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| PublishError::new("body", Fault::NotUtf8 { at: error.valid_up_to() }))?;
+    match format {
+        Format::Json if text.trim_ascii_start().starts_with('[') => message::array(text, rules),
+        Format::Json => message::object(text, rules),
+        Format::Ndjson => message::lines(text, rules),
+    }
+}
+
+/// Reads `POST /topics/{topic}?event=…`: the body is the data. `topic` is percent-decoded.
+pub fn parse_raw(
+    topic: &[u8],
+    query: Option<&str>,
+    body: &[u8],
+    rules: &Rules,
+) -> Result<Submission, PublishError> {
+    let in_field = |field: &str| {
+        let field = field.to_owned();
+        move |fault| PublishError::new(field, fault)
+    };
+    let topic = std::str::from_utf8(topic)
+        .map_err(|error| in_field("topic")(Fault::NotUtf8 { at: error.valid_up_to() }))?;
+    let to = destination([topic], rules).map_err(in_field("topic"))?;
+    let mut event = None;
+    let mut retry_ms = None;
+    for (name, value) in query::pairs(query.unwrap_or_default()) {
+        let name = String::from_utf8_lossy(&name).into_owned();
+        let value = std::str::from_utf8(&value)
+            .map_err(|error| in_field(&name)(Fault::NotUtf8 { at: error.valid_up_to() }))?;
+        match &*name {
+            "event" => event = Some(value.to_owned()),
+            "retry" => retry_ms = Some(digits(value).map_err(in_field("retry"))?),
+            _ => return Err(in_field(&name)(Fault::UnknownParameter)),
+        }
+    }
+    let data = std::str::from_utf8(body)
+        .map_err(|error| in_field("body")(Fault::NotUtf8 { at: error.valid_up_to() }))?;
+    submission(to, event.as_deref(), retry_ms, data, rules)
+        .map_err(|(field, fault)| in_field(field)(fault))
+}
+
+/// The checks that every way of publishing shares. An error comes with the field it is in.
+fn submission(
+    to: Destination,
+    event: Option<&str>,
+    retry_ms: Option<u64>,
+    data: &str,
+    rules: &Rules,
+) -> Result<Submission, (&'static str, Fault)> {
+    let event = event.filter(|name| !name.is_empty());
+    if let Some(name) = event {
+        check_event_name(name, rules).map_err(|fault| ("event", fault))?;
+    }
+    if retry_ms.is_some_and(|retry| retry > RETRY_MS_MAX) {
+        return Err(("retry", Fault::Retry));
+    }
+    let fields = Fields { event, retry_ms, data };
+    if encoded_len(&fields) > rules.event_bytes_max {
+        return Err(("data", Fault::EventTooLarge { max: rules.event_bytes_max }));
+    }
+    Ok(Submission { to, draft: Draft::new(&fields) })
+}
+
+fn check_event_name(name: &str, rules: &Rules) -> Result<(), Fault> {
+    if name.len() > EVENT_NAME_BYTES_MAX {
+        return Err(Fault::EventNameTooLong);
+    }
+    if let Some(character) = name.chars().find(|character| character.is_control()) {
+        return Err(Fault::EventNameCharacter(character));
+    }
+    if rules.reserved.iter().any(|reserved| reserved == name) {
+        return Err(Fault::Reserved(name.to_owned()));
+    }
+    Ok(())
+}
+
+fn destination<'a>(
+    topics: impl IntoIterator<Item = &'a str>,
+    rules: &Rules,
+) -> Result<Destination, Fault> {
+    let mut parsed = Vec::new();
+    let mut everyone = false;
+    for (index, text) in topics.into_iter().enumerate() {
+        if index == rules.topics_max {
+            return Err(Fault::TooManyTopics { max: rules.topics_max });
+        }
+        if text == BROADCAST {
+            everyone = true;
+        } else {
+            parsed.push(Topic::parse(text).map_err(Fault::Topic)?);
+        }
+    }
+    if everyone {
+        return Ok(Destination::Everyone);
+    }
+    if parsed.is_empty() {
+        return Err(Fault::NoTopic);
+    }
+    parsed.sort_unstable();
+    parsed.dedup();
+    Ok(Destination::Topics(parsed.into()))
+}
+
+/// The digits-only form that SSE's `retry:` has.
+fn digits(text: &str) -> Result<u64, Fault> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Fault::Retry);
+    }
+    text.parse().map_err(|_| Fault::Retry)
+}

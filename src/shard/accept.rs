@@ -1,0 +1,202 @@
+//! Accepting connections, and serving each until it closes or becomes a stream.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+
+use super::body::StreamBody;
+use super::streams::Streams;
+use super::{Lifecycle, LifecycleWatch};
+use crate::admin::Admin;
+use crate::http::{Answer, Handler, Options, Outcome, public, serve};
+use crate::metrics::{ListenerName, ShardMetrics};
+use crate::subscribe::Subscription;
+
+/// Pauses after a failed accept: doubled up to the longest while it keeps failing. The connections
+/// wait in the kernel's backlog.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Pause before looking again whether a connection may be accepted.
+const FULL_PAUSE: Duration = Duration::from_millis(20);
+
+/// How many connections the process may hold, all shards together.
+#[derive(Debug)]
+pub(super) struct Places {
+    taken: Arc<AtomicUsize>,
+    max: usize,
+    name: ListenerName,
+    metrics: Arc<ShardMetrics>,
+}
+
+/// A connection's place: given back when dropped.
+pub(super) struct Permit {
+    places: Rc<Places>,
+}
+
+impl Places {
+    pub(super) fn new(
+        taken: Arc<AtomicUsize>,
+        max: usize,
+        name: ListenerName,
+        metrics: Arc<ShardMetrics>,
+    ) -> Rc<Self> {
+        Rc::new(Self { taken, max, name, metrics })
+    }
+
+    fn full(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) >= self.max
+    }
+
+    fn take(self: &Rc<Self>) -> Permit {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        self.metrics.connections[self.name as usize].add(1);
+        Permit { places: Rc::clone(self) }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.places.taken.fetch_sub(1, Ordering::Relaxed);
+        self.places.metrics.connections[self.places.name as usize].sub(1);
+    }
+}
+
+/// One listener of one shard, and what answers its requests.
+pub(super) struct Acceptor<H> {
+    pub(super) listener: TcpListener,
+    pub(super) places: Rc<Places>,
+    pub(super) handler: Rc<H>,
+    pub(super) options: Options,
+    pub(super) lifecycle: LifecycleWatch,
+    /// The phase in which it stops accepting and its connections finish.
+    pub(super) until: Lifecycle,
+}
+
+impl<H: Handler> Acceptor<H> {
+    /// Accepts until `until`. `take_over` gets the connections that become streams.
+    pub(super) async fn run(
+        self,
+        take_over: impl Fn(crate::http::Takeover, Permit) + Clone + 'static,
+    ) {
+        let mut lifecycle = self.lifecycle.clone();
+        let mut reached = std::pin::pin!(lifecycle.reached(self.until));
+        let mut pause = PAUSE_MIN;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut reached => break,
+                accepted = self.accept() => accepted,
+            };
+            match accepted {
+                Ok(stream) => {
+                    pause = PAUSE_MIN;
+                    self.serve(stream, take_over.clone());
+                }
+                Err(error) if is_the_peers(&error) => {}
+                Err(error) => {
+                    self.places.metrics.accept_errors.add(1);
+                    let listener = self.places.name.as_str();
+                    tracing::warn!(%error, listener, ?pause, "cannot accept connections");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+        // What the kernel has accepted for us already is not turned away.
+        while let Some(Ok(stream)) = now_or_never(self.accept()) {
+            self.serve(stream, take_over.clone());
+        }
+    }
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        while self.places.full() {
+            sleep(FULL_PAUSE).await;
+        }
+        Ok(self.listener.accept().await?.0)
+    }
+
+    fn serve(
+        &self,
+        stream: TcpStream,
+        take_over: impl Fn(crate::http::Takeover, Permit) + 'static,
+    ) {
+        let permit = self.places.take();
+        let handler = Rc::clone(&self.handler);
+        let (options, until) = (self.options, self.until);
+        let mut lifecycle = self.lifecycle.clone();
+        // If this task panics, its connection dies and the shard lives on.
+        tokio::task::spawn_local(async move {
+            let shutdown = async move { lifecycle.reached(until).await };
+            match serve(stream, handler, options, shutdown).await {
+                Outcome::Closed => {}
+                Outcome::Takeover(takeover) => take_over(takeover, permit),
+            }
+        });
+    }
+}
+
+/// Polls once.
+fn now_or_never<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::pin!(future).poll(&mut cx) {
+        std::task::Poll::Ready(value) => Some(value),
+        std::task::Poll::Pending => None,
+    }
+}
+
+/// Whether only the one connection is concerned, which left before it was accepted.
+fn is_the_peers(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// The public listener: streams.
+pub(super) struct Public {
+    pub(super) streams: Rc<RefCell<Streams>>,
+    pub(super) topics_max: usize,
+}
+
+impl Handler for Public {
+    type Stream = StreamBody;
+
+    async fn handle(self: Rc<Self>, request: Request<Incoming>) -> Answer<StreamBody> {
+        public::answer(request, self.topics_max)
+    }
+
+    fn open(&self, subscription: Subscription) -> Response<StreamBody> {
+        let key = self.streams.borrow_mut().open_body(subscription);
+        public::stream_head(StreamBody::new(Rc::clone(&self.streams), key))
+    }
+}
+
+/// The internal listener: publish, health, metrics.
+pub(super) struct Internal {
+    pub(super) admin: Admin,
+}
+
+impl Handler for Internal {
+    type Stream = http_body_util::Empty<bytes::Bytes>;
+
+    async fn handle(self: Rc<Self>, request: Request<Incoming>) -> Answer<Self::Stream> {
+        Answer::Response(self.admin.answer(request).await)
+    }
+
+    fn open(&self, _: Subscription) -> Response<Self::Stream> {
+        unreachable!("the internal listener never answers with a stream")
+    }
+}

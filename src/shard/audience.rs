@@ -1,0 +1,246 @@
+//! Audiences: the streams of one shard that have the same subscription set. Everything that depends
+//! only on what was asked for (matching, the log of pending events, the concatenated buffers) is
+//! done once an audience and not once a stream.
+
+use std::collections::HashMap;
+
+use slab::Slab;
+
+use super::index::Index;
+use super::log::Log;
+use crate::hub::{Destination, Event};
+use crate::topic::Filter;
+
+pub(super) type AudienceKey = usize;
+pub(super) type StreamKey = usize;
+
+pub(super) struct Audience {
+    filters: Box<[Filter]>,
+    /// What not every member has been sent.
+    pub(super) log: Log,
+    /// Streams that read from `log`, and those in `behind`.
+    pub(super) members: Vec<StreamKey>,
+    /// Members that have a ring of their own, because their socket was full or they are bodies in
+    /// hyper. The sweep passes over them.
+    pub(super) behind: Vec<StreamKey>,
+    /// Visits that the sweep still owes, going round `members` from `at`.
+    pub(super) owed: usize,
+    pub(super) at: usize,
+    /// Whether the audience is in the sweep's queue.
+    pub(super) queued: bool,
+    /// The last event that matched: one event with several topics is delivered once.
+    last_matched: u64,
+}
+
+impl Audience {
+    /// Has every member visited. Those not yet visited in a round that is under way come first.
+    pub(super) fn owe_visits(&mut self) {
+        if self.owed == 0 {
+            // A new round begins anywhere, so that no stream is always last.
+            self.at = fastrand::usize(..self.members.len().max(1));
+        }
+        self.owed = self.members.len();
+    }
+
+    /// After a change of `members` in the middle of a round, nobody knows who has been visited:
+    /// everybody is visited again, which costs little where nothing is pending.
+    fn members_changed(&mut self) {
+        if self.owed > 0 {
+            self.owed = self.members.len();
+        }
+        if self.at >= self.members.len() {
+            self.at = 0;
+        }
+    }
+
+    /// Adds a stream, which starts with the next event. Returns its seat.
+    pub(super) fn join(&mut self, stream: StreamKey) -> usize {
+        self.members.push(stream);
+        self.members_changed();
+        self.members.len() - 1
+    }
+
+    /// Takes the stream in `seat` out. Returns the stream that has moved into the seat.
+    pub(super) fn leave(&mut self, seat: usize) -> Option<StreamKey> {
+        self.members.swap_remove(seat);
+        self.members_changed();
+        self.members.get(seat).copied()
+    }
+
+    /// The next member to visit, while visits are owed.
+    pub(super) fn next_visit(&mut self) -> Option<StreamKey> {
+        self.owed = self.owed.checked_sub(1)?;
+        let stream = self.members.get(self.at).copied();
+        self.at = (self.at + 1) % self.members.len().max(1);
+        stream
+    }
+
+    /// Whether any member reads from the log.
+    pub(super) fn has_readers(&self) -> bool {
+        self.members.len() > self.behind.len()
+    }
+}
+
+/// All audiences of a shard, and the index that finds them.
+#[derive(Default)]
+pub(super) struct Audiences {
+    slab: Slab<Audience>,
+    by_filters: HashMap<Box<[Filter]>, AudienceKey>,
+    index: Index,
+}
+
+impl Audiences {
+    /// The audience with these filters, made if there is none.
+    pub(super) fn find_or_make(&mut self, filters: Box<[Filter]>) -> AudienceKey {
+        if let Some(&key) = self.by_filters.get(&filters) {
+            return key;
+        }
+        let key = self.slab.insert(Audience {
+            filters: filters.clone(),
+            log: Log::default(),
+            members: Vec::new(),
+            behind: Vec::new(),
+            owed: 0,
+            at: 0,
+            queued: false,
+            last_matched: 0,
+        });
+        for filter in &filters {
+            self.index.add(filter, key);
+        }
+        self.by_filters.insert(filters, key);
+        key
+    }
+
+    /// Removes an audience without members, and with it every topic that nobody else wants.
+    pub(super) fn remove(&mut self, key: AudienceKey) {
+        let audience = self.slab.remove(key);
+        debug_assert!(audience.members.is_empty());
+        for filter in &audience.filters {
+            self.index.remove(filter, key);
+        }
+        self.by_filters.remove(&audience.filters);
+        if self.slab.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    /// Appends the audiences that `event` goes to, each once.
+    pub(super) fn matching(&mut self, event: &Event, matching: &mut Vec<AudienceKey>) {
+        match &event.to {
+            Destination::Everyone => matching.extend(self.slab.iter().map(|(key, _)| key)),
+            Destination::Topics(topics) => {
+                for topic in topics {
+                    self.index.matches(topic, |key| {
+                        let audience = &mut self.slab[key];
+                        if audience.last_matched != event.seq {
+                            audience.last_matched = event.seq;
+                            matching.push(key);
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, key: AudienceKey) -> Option<&mut Audience> {
+        self.slab.get_mut(key)
+    }
+
+    /// Topics and patterns that somebody wants.
+    pub(super) fn topics(&self) -> usize {
+        self.index.len()
+    }
+}
+
+impl std::ops::Index<AudienceKey> for Audiences {
+    type Output = Audience;
+
+    fn index(&self, key: AudienceKey) -> &Audience {
+        &self.slab[key]
+    }
+}
+
+impl std::ops::IndexMut<AudienceKey> for Audiences {
+    fn index_mut(&mut self, key: AudienceKey) -> &mut Audience {
+        &mut self.slab[key]
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(tidegate_loom))]
+mod tests {
+    //! Rounds of visits: everyone is visited after the last event, whatever joins and leaves.
+
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Operation {
+        Event,
+        Join,
+        Leave { nth: usize },
+        Visit,
+    }
+
+    proptest! {
+        #[test]
+        fn a_finished_round_has_visited_everyone_since_the_last_event(
+            operations in prop::collection::vec(prop_oneof![
+                1 => Just(Operation::Event),
+                1 => Just(Operation::Join),
+                1 => (0..8usize).prop_map(|nth| Operation::Leave { nth }),
+                6 => Just(Operation::Visit),
+            ], 1..300),
+        ) {
+            let mut audiences = Audiences::default();
+            let filters = [Filter::parse("t").unwrap()];
+            let key = audiences.find_or_make(filters.into());
+            let audience = &mut audiences[key];
+            let mut pending = BTreeSet::new();
+            let mut joined = 0;
+            for operation in operations {
+                match operation {
+                    Operation::Event => {
+                        audience.owe_visits();
+                        pending.extend(audience.members.iter().copied());
+                    }
+                    Operation::Join => {
+                        joined += 1;
+                        let seat = audience.join(joined);
+                        prop_assert_eq!(audience.members[seat], joined);
+                    }
+                    Operation::Leave { nth } => {
+                        if let Some(&stream) = audience.members.get(nth) {
+                            pending.remove(&stream);
+                            let moved = audience.leave(nth);
+                            prop_assert_eq!(moved, audience.members.get(nth).copied());
+                        }
+                    }
+                    Operation::Visit => {
+                        if let Some(stream) = audience.next_visit() {
+                            pending.remove(&stream);
+                        }
+                    }
+                }
+                if audience.owed == 0 {
+                    prop_assert!(pending.is_empty(), "{:?} were passed over", pending);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_with_two_matching_topics_is_matched_once() {
+        let mut audiences = Audiences::default();
+        let filters = ["a", "b", "*"].map(|text| Filter::parse(text).unwrap());
+        let key = audiences.find_or_make(filters.into());
+        let mut matching = Vec::new();
+        let event = super::super::testing::event_to(1, &["a", "b"]);
+        audiences.matching(&event, &mut matching);
+        assert_eq!(matching, [key]);
+    }
+}

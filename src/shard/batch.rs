@@ -1,0 +1,203 @@
+//! Concatenated frames, made once and written to every stream that is behind by the same range: in a
+//! round of the sweep nearly all streams of an audience are.
+
+use std::time::{Duration, Instant};
+
+use super::audience::AudienceKey;
+use super::log::Log;
+use super::subscriber::Framing;
+use crate::metrics::ShardMetrics;
+
+/// Buffers kept at a time. Streams of one audience differ in framing and in how far they are.
+const BATCHES: usize = 4;
+
+/// Most bytes put into one buffer, unless a single event is larger. Worst case a shard:
+/// `BATCHES` times this, or times the largest event.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// Frames of one audience from one position to another, as one buffer.
+#[derive(Default)]
+pub(super) struct Batch {
+    audience: AudienceKey,
+    framing: Framing,
+    from: u64,
+    /// The position after the last frame that was asked for.
+    wanted: u64,
+    /// The position after the last frame that is in the buffer.
+    pub(super) to: u64,
+    pub(super) bytes: Vec<u8>,
+    /// Where each frame ends in `bytes`.
+    ends: Vec<usize>,
+    times: Times,
+}
+
+impl Batch {
+    fn fill(&mut self, log: &Log, upto: u64) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.wanted = upto;
+        self.to = self.from;
+        for event in log.from(self.from).take((upto - self.from) as usize) {
+            let frame = self.framing.of(&event.frame);
+            if self.to > self.from && self.bytes.len() + frame.len() > BATCH_BYTES {
+                break;
+            }
+            self.bytes.extend_from_slice(frame);
+            self.ends.push(self.bytes.len());
+            self.to += 1;
+        }
+        let written = (self.to - self.from) as usize;
+        self.times.set(log.from(self.from).take(written).map(|event| event.accepted));
+    }
+
+    /// Counts the delivery of the whole batch at `now`.
+    pub(super) fn observe(&self, metrics: &ShardMetrics, now: Instant) {
+        metrics.events_delivered.add(self.ends.len() as u64);
+        if !metrics.fanout.observe_run(
+            now.saturating_duration_since(self.times.last),
+            now.saturating_duration_since(self.times.first),
+            self.ends.len() as u64,
+            self.times.lag_sum,
+        ) {
+            for lag in &self.times.lags {
+                metrics.fanout.observe(now.saturating_duration_since(self.times.last) + *lag);
+            }
+        }
+    }
+
+    /// The frame that the first `written` bytes end in: its index in the batch, and how much of it
+    /// was written. `written` is less than the whole.
+    pub(super) fn cut(&self, written: usize) -> (u64, usize) {
+        let index = self.ends.partition_point(|&end| end <= written);
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        (index as u64, written - start)
+    }
+}
+
+/// When a batch's events were accepted, kept so that a delivery of many costs about what a delivery
+/// of one does.
+struct Times {
+    first: Instant,
+    last: Instant,
+    /// How much earlier than the last each event was accepted.
+    lags: Vec<Duration>,
+    lag_sum: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        let now = Instant::now();
+        Self { first: now, last: now, lags: Vec::new(), lag_sum: Duration::ZERO }
+    }
+}
+
+impl Times {
+    /// Takes at least one instant, in the order of events.
+    fn set(&mut self, accepted: impl DoubleEndedIterator<Item = Instant>) {
+        self.lags.clear();
+        for accepted in accepted.rev() {
+            if self.lags.is_empty() {
+                (self.first, self.last) = (accepted, accepted);
+            }
+            self.first = self.first.min(accepted);
+            self.lags.push(self.last.saturating_duration_since(accepted));
+        }
+        self.lag_sum = self.lags.iter().sum();
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Batches {
+    batches: [Batch; BATCHES],
+    oldest: usize,
+}
+
+impl Batches {
+    /// The frames of `audience`'s log from `from` to `upto` (exclusive, at least one), as far as
+    /// they fit one buffer.
+    pub(super) fn get(
+        &mut self,
+        audience: AudienceKey,
+        log: &Log,
+        from: u64,
+        upto: u64,
+        framing: Framing,
+    ) -> &Batch {
+        let found = self.batches.iter().position(|batch| {
+            batch.audience == audience
+                && batch.from == from
+                && batch.wanted == upto
+                && batch.framing == framing
+                && !batch.ends.is_empty()
+        });
+        let index = found.unwrap_or_else(|| {
+            let index = self.oldest;
+            self.oldest = (index + 1) % BATCHES;
+            let batch = &mut self.batches[index];
+            (batch.audience, batch.from, batch.framing) = (audience, from, framing);
+            batch.fill(log, upto);
+            index
+        });
+        &self.batches[index]
+    }
+
+    /// Forgets an audience that is gone, whose key may come back with other events.
+    pub(super) fn forget(&mut self, audience: AudienceKey) {
+        for batch in self.batches.iter_mut().filter(|batch| batch.audience == audience) {
+            *batch = Batch::default();
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(tidegate_loom))]
+mod tests {
+    //! What is in a buffer, where a short write cuts it, and when it is shared.
+
+    use super::super::ring::RingBounds;
+    use super::super::testing::event;
+    use super::*;
+
+    fn log(sizes: &[usize]) -> Log {
+        let mut log = Log::default();
+        for (seq, size) in (1..).zip(sizes) {
+            log.push(event(seq, *size), RingBounds { frames_max: 256, bytes_max: 1 << 20 });
+        }
+        log
+    }
+
+    #[test]
+    fn a_short_write_is_cut_at_the_right_frame() {
+        let (log, mut batches) = (log(&[10, 20, 30]), Batches::default());
+        let batch = batches.get(0, &log, 0, 3, Framing::Chunked);
+        let ends: Vec<_> = [0, 1, 2]
+            .map(|position| log.at(position).frame.size())
+            .iter()
+            .scan(0, |end, size| {
+                *end += size;
+                Some(*end)
+            })
+            .collect();
+        assert_eq!(batch.bytes.len(), ends[2]);
+        assert_eq!(batch.cut(0), (0, 0));
+        assert_eq!(batch.cut(ends[0] - 1), (0, ends[0] - 1));
+        assert_eq!(batch.cut(ends[0]), (1, 0));
+        assert_eq!(batch.cut(ends[2] - 1), (2, log.at(2).frame.size() - 1));
+    }
+
+    #[test]
+    fn a_buffer_is_shared_by_streams_with_the_same_range_and_framing() {
+        let (log, mut batches) = (log(&[1, 1, 1]), Batches::default());
+        let first = std::ptr::from_ref(batches.get(0, &log, 1, 3, Framing::Chunked));
+        assert_eq!(std::ptr::from_ref(batches.get(0, &log, 1, 3, Framing::Chunked)), first);
+        assert_ne!(std::ptr::from_ref(batches.get(0, &log, 1, 3, Framing::Bare)), first);
+        assert_ne!(std::ptr::from_ref(batches.get(1, &log, 1, 3, Framing::Chunked)), first);
+    }
+
+    #[test]
+    fn a_buffer_is_bounded_but_holds_at_least_one_event() {
+        let (log, mut batches) = (log(&[40_000, 40_000, 100_000]), Batches::default());
+        assert_eq!(batches.get(0, &log, 0, 3, Framing::Chunked).to, 1);
+        assert_eq!(batches.get(0, &log, 2, 3, Framing::Chunked).to, 3);
+    }
+}

@@ -1,0 +1,117 @@
+//! A stream over HTTP/2: a body that hyper pulls, fed from the same ring as a socket would be. hyper
+//! asks only while the client's flow-control window and the small send buffer have room, so what
+//! waits, waits in the ring.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body, Frame};
+
+use super::audience::StreamKey;
+use super::streams::Streams;
+use super::subscriber::{Phase, Sink};
+use crate::metrics::Closed;
+use crate::sse::EndReason;
+
+/// Most bytes handed to hyper at once, unless a single event is larger.
+const PULL_BYTES: usize = 16 * 1024;
+
+/// The body of one HTTP/2 stream. Dropping it closes the stream.
+pub(super) struct StreamBody {
+    streams: Rc<RefCell<Streams>>,
+    key: StreamKey,
+    finished: bool,
+}
+
+impl StreamBody {
+    pub(super) fn new(streams: Rc<RefCell<Streams>>, key: StreamKey) -> Self {
+        Self { streams, key, finished: false }
+    }
+}
+
+impl Body for StreamBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.finished {
+            return Poll::Ready(None);
+        }
+        let pulled = self.streams.borrow_mut().pull(self.key, cx);
+        match pulled {
+            Poll::Ready(Some(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            Poll::Ready(None) => {
+                self.finished = true;
+                Poll::Ready(None)
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        let why = if self.finished { None } else { Some(Closed::Client) };
+        self.streams.borrow_mut().close_body(self.key, why);
+    }
+}
+
+impl Streams {
+    /// The next bytes of a stream whose body hyper pulls; `None` after its end.
+    fn pull(&mut self, key: StreamKey, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.now = std::time::Instant::now();
+        // The shard closes a stream whose client does not pull its end in time.
+        if !self.subscribers.contains(key) {
+            return Poll::Ready(None);
+        }
+        self.owe_gap_if_lost(key);
+        let mut bytes = BytesMut::from(&*std::mem::take(&mut self.backlog(key).unfinished));
+        while bytes.is_empty() || bytes.len() < PULL_BYTES {
+            self.take_from_ring(key, 1);
+            let Some(event) = self.taken.pop() else { break };
+            bytes.extend_from_slice(event.frame.bare_bytes());
+            self.delivered(event.accepted);
+            self.sent_from_ring(key, &[event]);
+        }
+        if self.subscribers[key].remaining == 0 && self.subscribers[key].phase == Phase::Live {
+            self.finish(key, EndReason::Limit);
+        }
+        let heard = self.tick();
+        let subscriber = &mut self.subscribers[key];
+        let backlog = subscriber.backlog.as_mut().expect("a body always has a backlog");
+        if backlog.ring.as_ref().is_none_or(super::ring::Ring::is_empty)
+            && let Some(closing) = backlog.closing.take()
+        {
+            bytes.extend_from_slice(&closing);
+        }
+        if !bytes.is_empty() {
+            subscriber.heard = heard;
+            self.metrics.sent_bytes.add(bytes.len() as u64);
+            return Poll::Ready(Some(bytes.freeze()));
+        }
+        if matches!(subscriber.phase, Phase::Ending(_)) {
+            return Poll::Ready(None);
+        }
+        if let Sink::Body(waker) = &mut subscriber.sink {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// hyper is done with a body: it came to its end, or the client left.
+    fn close_body(&mut self, key: StreamKey, why: Option<Closed>) {
+        let Some(subscriber) = self.subscribers.get(key) else { return };
+        let ended = match subscriber.phase {
+            Phase::Ending(reason) | Phase::Lingering(reason) => Closed::Ended(reason),
+            Phase::Live => Closed::Client,
+        };
+        self.close(key, why.unwrap_or(ended));
+    }
+}

@@ -1,0 +1,220 @@
+//! A shard: one thread that owns its listeners, its streams and a runtime of its own.
+//!
+//! ```text
+//!  accept ──► http ──► open ─────────────┐
+//!                                        ▼
+//!  mailbox ──► deliver ──► log / ring ──► sweep ──► sockets
+//!                                        ▲
+//!             timers ── heartbeat, end ──┘
+//! ```
+//!
+//! Shards share nothing but the hub, whose only way to a shard is its mailbox. Everything below is
+//! single-threaded: `Rc` and `RefCell`, no lock, and no borrow is held across an await.
+
+mod accept;
+mod audience;
+mod batch;
+mod body;
+mod deliver;
+mod index;
+mod log;
+#[cfg(test)]
+#[cfg(tidegate_loom)]
+mod loom_tests;
+mod poll_set;
+mod ring;
+mod streams;
+mod subscriber;
+mod sweep;
+#[cfg(test)]
+mod testing;
+mod timers;
+mod turn;
+mod wheel;
+
+use std::cell::RefCell;
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use tokio::runtime;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+use tokio::time::sleep;
+
+use self::accept::{Acceptor, Internal, Permit, Places, Public};
+use self::streams::Streams;
+use crate::admin::Admin;
+use crate::config::schema::Config;
+use crate::http::{Options, Takeover};
+use crate::hub::{EventMailbox, Hub};
+use crate::metrics::{ListenerName, ShardMetrics};
+
+/// Where the gateway is in its life. Only ever goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lifecycle {
+    /// Serving.
+    Running,
+    /// No new streams; those that are open end, one after the other.
+    Draining,
+    /// Everything ends now.
+    Stopping,
+}
+
+/// Sees the gateway's lifecycle.
+#[derive(Clone, Debug)]
+pub struct LifecycleWatch(pub watch::Receiver<Lifecycle>);
+
+impl LifecycleWatch {
+    /// Waits for a phase, or for the gateway to be gone.
+    pub async fn reached(&mut self, phase: Lifecycle) {
+        // An error means that the gateway is gone, and that is later than any phase.
+        let _ = self.0.wait_for(|now| *now >= phase).await;
+    }
+
+    /// The phase now.
+    pub fn now(&self) -> Lifecycle {
+        *self.0.borrow()
+    }
+}
+
+/// What one shard is made of.
+pub struct Shard {
+    /// The configuration of the gateway.
+    pub config: Arc<Config>,
+    /// The hub, for the order's epoch and head.
+    pub hub: Arc<Hub>,
+    /// This shard's mailbox.
+    pub mailbox: Arc<EventMailbox>,
+    /// This shard's cells.
+    pub metrics: Arc<ShardMetrics>,
+    /// This shard's public listening socket.
+    pub public: TcpListener,
+    /// This shard's internal listening socket.
+    pub internal: TcpListener,
+    /// Answers the internal listener's requests.
+    pub admin: Admin,
+    /// Connections of the public listener, all shards together, and how many there may be.
+    pub connections: (Arc<AtomicUsize>, usize),
+    /// The gateway's lifecycle.
+    pub lifecycle: LifecycleWatch,
+    /// Told once when this shard has no more streams after a drain.
+    pub drained: mpsc::Sender<()>,
+    /// Turns an instant into the gateway's clock.
+    pub clock_ms: Box<dyn Fn(Instant) -> u64 + Send>,
+}
+
+/// Part of the drain time over which ends are spread; the rest is for the last ones to be read.
+const DRAIN_SPREAD: f64 = 0.8;
+
+/// Time each stream adds to the spread, so that a gateway with few streams is gone at once: 500
+/// clients a second come back elsewhere.
+const DRAIN_PER_STREAM: Duration = Duration::from_millis(2);
+
+/// How often a draining shard looks whether it is done.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// Time for last responses and ends once the gateway stops.
+const STOP_GRACE: Duration = Duration::from_millis(200);
+
+impl Shard {
+    /// Runs the shard on the calling thread until the gateway stops.
+    pub fn run(self) -> io::Result<()> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        LocalSet::new().block_on(&runtime, self.serve())
+    }
+
+    async fn serve(self) -> io::Result<()> {
+        let server = &self.config.server;
+        let options = Options {
+            header_timeout: server.header_timeout.0,
+            http2_streams_max: server.http2_streams_max,
+        };
+        let streams = Streams::new(
+            &self.config,
+            Arc::clone(&self.hub),
+            self.mailbox,
+            Arc::clone(&self.metrics),
+        )?;
+        let streams = Rc::new(RefCell::new(streams));
+        let places = |name, (taken, max)| Places::new(taken, max, name, Arc::clone(&self.metrics));
+
+        let public = Acceptor {
+            listener: tokio::net::TcpListener::from_std(self.public)?,
+            places: places(ListenerName::Public, self.connections.clone()),
+            handler: Rc::new(Public {
+                streams: Rc::clone(&streams),
+                topics_max: self.config.stream.topics_max,
+            }),
+            options,
+            lifecycle: self.lifecycle.clone(),
+            until: Lifecycle::Draining,
+        };
+        let open = {
+            let streams = Rc::clone(&streams);
+            move |takeover: Takeover, permit: Permit| {
+                if let Err(error) = streams.borrow_mut().open_socket(takeover, permit) {
+                    tracing::debug!(%error, "a stream's client left before it began");
+                }
+            }
+        };
+        let internal = Acceptor {
+            listener: tokio::net::TcpListener::from_std(self.internal)?,
+            places: places(ListenerName::Internal, (Arc::default(), usize::MAX)),
+            handler: Rc::new(Internal { admin: self.admin }),
+            options,
+            lifecycle: self.lifecycle.clone(),
+            until: Lifecycle::Stopping,
+        };
+        let alive = {
+            let (metrics, clock_ms) = (Arc::clone(&self.metrics), self.clock_ms);
+            move |now| metrics.alive_at_ms.set(clock_ms(now))
+        };
+
+        tokio::task::spawn_local(public.run(open));
+        tokio::task::spawn_local(internal.run(|_, _| ()));
+        let stopped = wind_down(
+            Rc::clone(&streams),
+            Arc::clone(&self.metrics),
+            self.lifecycle,
+            self.drained,
+            server.drain.0,
+        );
+        tokio::select! {
+            failed = turn::run(streams, alive) => failed.map(|never| match never {}),
+            () = stopped => Ok(()),
+        }
+    }
+}
+
+/// Waits for the gateway to drain, then for it to stop, and sees the streams off.
+async fn wind_down(
+    streams: Rc<RefCell<Streams>>,
+    metrics: Arc<ShardMetrics>,
+    mut lifecycle: LifecycleWatch,
+    drained: mpsc::Sender<()>,
+    drain: Duration,
+) {
+    lifecycle.reached(Lifecycle::Draining).await;
+    let open = streams.borrow().subscribers.len() as u32;
+    let window = (DRAIN_PER_STREAM * open).min(drain.mul_f64(DRAIN_SPREAD));
+    streams.borrow_mut().drain(window);
+    let empty = async {
+        while metrics.connections[ListenerName::Public as usize].get() > 0 {
+            sleep(DRAIN_POLL).await;
+        }
+    };
+    tokio::select! {
+        () = empty => {
+            // The gateway waits for as many as there are shards; it may be gone already.
+            let _ = drained.send(()).await;
+            lifecycle.reached(Lifecycle::Stopping).await;
+        }
+        () = lifecycle.reached(Lifecycle::Stopping) => {}
+    }
+    streams.borrow_mut().shut_down();
+    sleep(STOP_GRACE).await;
+}

@@ -1,0 +1,502 @@
+//! All streams of one shard: how one opens, ends and goes. What happens in between is in `deliver`
+//! (events come), `sweep` (bytes go) and `timers` (time passes).
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::{Bytes, BytesMut};
+use http::Version;
+use mio::net::TcpStream;
+use slab::Slab;
+
+use super::accept::Permit;
+use super::audience::{AudienceKey, Audiences, StreamKey};
+use super::batch::Batches;
+use super::poll_set::PollSet;
+use super::ring::{Ring, RingBounds};
+use super::subscriber::{Backlog, Framing, Phase, Sink, Subscriber};
+use super::wheel::{Tick, Wheel};
+use crate::config::schema::Config;
+use crate::http::Takeover;
+use crate::http::public::STREAM_HEADERS;
+use crate::hub::{Event, EventMailbox, Hub};
+use crate::metrics::{Closed, Dropped, Protocol, ShardMetrics};
+use crate::net;
+use crate::sse::{Cursor, EndReason, Frame, GapReason};
+use crate::subscribe::Subscription;
+use crate::subscribe::control::{ControlEvents, Gap, Hello};
+
+/// Ends a chunked body (RFC 9112, 7.1).
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// Longest time for a stream that ends to take what still waits for it.
+const ENDING_MS: u64 = 5_000;
+
+/// Longest time for a client to close after the stream's end.
+const LINGER_MS: u64 = 1_000;
+
+/// Rings kept for the next stream that falls behind. Worst case a shard: this times 16 bytes times
+/// `ring_frames_max`.
+const POOLED_RINGS: usize = 64;
+
+/// What the configuration says of streams, in the units the shard counts in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StreamLimits {
+    pub(super) bounds: RingBounds,
+    pub(super) heartbeat_ms: u64,
+    pub(super) lifetime_ms: u64,
+    pub(super) send_buffer: usize,
+}
+
+impl StreamLimits {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            bounds: RingBounds {
+                frames_max: config.stream.ring_frames_max,
+                bytes_max: config.stream.ring_bytes_max.0,
+            },
+            heartbeat_ms: config.stream.heartbeat.0.as_millis() as u64,
+            lifetime_ms: config.stream.max_lifetime.0.as_millis() as u64,
+            send_buffer: config.server.send_buffer.0,
+        }
+    }
+}
+
+/// The streams of one shard. Only its thread ever touches this.
+pub(super) struct Streams {
+    pub(super) limits: StreamLimits,
+    pub(super) bounds: RingBounds,
+    pub(super) control: ControlEvents,
+    pub(super) hub: Arc<Hub>,
+    pub(super) mailbox: Arc<EventMailbox>,
+    pub(super) metrics: Arc<ShardMetrics>,
+
+    pub(super) subscribers: Slab<Subscriber>,
+    pub(super) audiences: Audiences,
+    pub(super) batches: Batches,
+    pub(super) poll_set: PollSet,
+    pub(super) wheel: Wheel,
+    rings: Vec<Ring>,
+    generations: u32,
+
+    /// `seq` of the last event taken from the mailbox: where a new stream begins.
+    pub(super) applied: u64,
+    /// Audiences with visits owed.
+    pub(super) sweepable: VecDeque<AudienceKey>,
+    /// Streams with a backlog whose socket may take it.
+    pub(super) writable: VecDeque<StreamKey>,
+    /// Streams whose timer has come.
+    pub(super) due: Vec<StreamKey>,
+    /// The heartbeat of this moment, and the `seq` it was made for.
+    pub(super) heartbeat: Option<(u64, Frame)>,
+    /// Streams that open after this was set end by then.
+    pub(super) drain_by: Option<Tick>,
+
+    /// Buffers that are empty between uses.
+    pub(super) matching: Vec<AudienceKey>,
+    pub(super) taken: Vec<Arc<Event>>,
+
+    started: Instant,
+    /// The time, as of the last time anybody looked.
+    pub(super) now: Instant,
+}
+
+impl Streams {
+    pub(super) fn new(
+        config: &Config,
+        hub: Arc<Hub>,
+        mailbox: Arc<EventMailbox>,
+        metrics: Arc<ShardMetrics>,
+    ) -> io::Result<Self> {
+        let limits = StreamLimits::new(config);
+        let now = Instant::now();
+        Ok(Self {
+            limits,
+            bounds: limits.bounds,
+            control: ControlEvents::new(&config.stream, hub.epoch()),
+            applied: hub.head(),
+            hub,
+            mailbox,
+            metrics,
+            subscribers: Slab::new(),
+            audiences: Audiences::default(),
+            batches: Batches::default(),
+            poll_set: PollSet::new()?,
+            wheel: Wheel::starting_at(Tick(0)),
+            rings: Vec::new(),
+            generations: 0,
+            sweepable: VecDeque::new(),
+            writable: VecDeque::new(),
+            due: Vec::new(),
+            heartbeat: None,
+            drain_by: None,
+            matching: Vec::new(),
+            taken: Vec::new(),
+            started: now,
+            now,
+        })
+    }
+
+    /// The tick of `now`.
+    pub(super) fn tick(&self) -> Tick {
+        Tick::at_ms(self.now.saturating_duration_since(self.started).as_millis() as u64)
+    }
+
+    /// The instant at which a tick begins.
+    pub(super) fn instant_of(&self, tick: Tick) -> Instant {
+        self.started + Duration::from_millis(u64::from(tick.0) * super::wheel::TICK_MS)
+    }
+
+    /// Opens a stream on a socket that was taken over from hyper.
+    pub(super) fn open_socket(&mut self, takeover: Takeover, permit: Permit) -> io::Result<()> {
+        self.now = Instant::now();
+        let Takeover { socket, subscription, version } = takeover;
+        net::bound_send_buffer(&socket, self.limits.send_buffer)?;
+        let mut socket = TcpStream::from_std(socket);
+        let framing = if version == Version::HTTP_10 { Framing::Bare } else { Framing::Chunked };
+        let greeting = self.greet(&subscription);
+        let mut first = BytesMut::from(&*response_head(framing));
+        for frame in greeting.frames.iter().flatten() {
+            first.extend_from_slice(framing.of(frame));
+        }
+
+        let key = self.subscribers.vacant_key();
+        self.generations = self.generations.wrapping_add(1);
+        self.poll_set.add(&mut socket, key, self.generations)?;
+        let written = match socket.write(&first) {
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        self.metrics.sent_bytes.add(written as u64);
+        let sink = Sink::Socket { socket, _permit: permit };
+        self.insert(key, sink, framing, subscription, greeting.sent);
+        if written < first.len() {
+            self.fall_behind(key);
+            self.backlog(key).unfinished = first.split_off(written).freeze();
+        }
+        Ok(())
+    }
+
+    /// Opens a stream whose body hyper pulls with [`Streams::pull`].
+    pub(super) fn open_body(&mut self, subscription: Subscription) -> StreamKey {
+        self.now = Instant::now();
+        let greeting = self.greet(&subscription);
+        let key = self.subscribers.vacant_key();
+        self.generations = self.generations.wrapping_add(1);
+        self.insert(key, Sink::Body(None), Framing::Bare, subscription, greeting.sent);
+        self.fall_behind(key);
+        let mut first = BytesMut::new();
+        for frame in greeting.frames.iter().flatten() {
+            first.extend_from_slice(frame.bare_bytes());
+        }
+        self.backlog(key).unfinished = first.freeze();
+        key
+    }
+
+    fn insert(
+        &mut self,
+        key: StreamKey,
+        sink: Sink,
+        framing: Framing,
+        subscription: Subscription,
+        sent: u64,
+    ) {
+        let protocol = protocol(&sink);
+        let Subscription { filters, limit, max_duration, .. } = subscription;
+        let opened = self.tick();
+        let (ends, end_reason) = self.lifetime(max_duration);
+        let audience_key = self.audiences.find_or_make(filters);
+        let audience = &mut self.audiences[audience_key];
+        let stored =
+            self.subscribers.insert(Subscriber {
+                sink,
+                framing,
+                phase: Phase::Live,
+                audience: audience_key,
+                seat: audience.join(key) as u32,
+                remaining: limit.unwrap_or(u32::MAX),
+                generation: self.generations,
+                unsolicited: 0,
+                cursor: audience.log.end(),
+                sent,
+                backlog: None,
+                opened,
+                // As if last heard some time ago, so that streams which open together do not beat
+                // together.
+                heard: Tick(opened.0.saturating_sub(fastrand::u32(
+                    0..=Tick::at_ms(self.limits.heartbeat_ms / 2).0,
+                ))),
+                ends,
+                end_reason,
+            });
+        debug_assert_eq!(stored, key);
+        self.reschedule(key);
+        self.metrics.subscribers[protocol as usize].add(1);
+        self.metrics.streams_opened.add(1);
+        self.metrics.topics.set(self.audiences.topics() as u64);
+    }
+
+    /// What a new stream is told first. A cursor that this shard has not come to yet may still be
+    /// good: another shard was quicker. So the mailbox is emptied before it is judged.
+    fn greet(&mut self, subscription: &Subscription) -> Greeting {
+        if let Cursor::At(id) = subscription.cursor
+            && id.epoch == self.hub.epoch()
+            && id.seq > self.applied
+            && id.seq <= self.hub.settled_head()
+        {
+            self.deliver_all();
+        }
+        let head = self.applied;
+        let gap = |after, reason| Some(Gap { after, to: head, count: None, reason });
+        let (gap, resumed) = match subscription.cursor {
+            Cursor::Live => (None, false),
+            Cursor::At(id) if id.epoch != self.hub.epoch() => (gap(None, GapReason::Epoch), false),
+            Cursor::At(id) if id.seq > head => (gap(None, GapReason::Ahead), false),
+            Cursor::At(id) if id.seq < head => (gap(Some(id.seq), GapReason::Expired), false),
+            Cursor::At(_) => (None, true),
+            Cursor::Unreadable => (gap(None, GapReason::Epoch), false),
+        };
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let hello =
+            Hello { time_ms: time.as_millis() as u64, head, resumed, session: fastrand::u64(..) };
+        let frames = [
+            self.control.hello(&hello, gap.is_some()),
+            gap.and_then(|gap| {
+                self.metrics.gaps[gap.reason as usize].add(1);
+                self.control.gap(&gap)
+            }),
+        ];
+        Greeting { frames, sent: head }
+    }
+
+    /// A lifetime of its own for each stream, from 80 to 100 % of the cap, so that streams which
+    /// opened together do not end together. A tick's rounding is kept inside that range.
+    fn lifetime(&self, max_duration: Option<Duration>) -> (Tick, EndReason) {
+        let opened = self.tick();
+        let cap = self.limits.lifetime_ms;
+        let slack = 2 * super::wheel::TICK_MS;
+        let (earliest, latest) = (cap * 4 / 5 + slack, cap.saturating_sub(slack));
+        let lifetime = fastrand::u64(earliest.min(latest)..=latest.max(1));
+        let mut ends = (opened.plus_ms(lifetime), EndReason::MaxLifetime);
+        if let Some(asked) = max_duration {
+            let asked = opened.plus_ms(asked.as_millis() as u64);
+            if asked < ends.0 {
+                ends = (asked, EndReason::Limit);
+            }
+        }
+        match self.drain_by {
+            Some(by) if by < ends.0 => (by, EndReason::Drain),
+            _ => ends,
+        }
+    }
+
+    /// Gives a stream a ring of its own, with what it has not been sent of the audience's log.
+    pub(super) fn fall_behind(&mut self, key: StreamKey) {
+        let subscriber = &mut self.subscribers[key];
+        let audience = &mut self.audiences[subscriber.audience];
+        let mut ring = self.rings.pop().unwrap_or_else(|| Ring::new(self.bounds));
+        if let Some(lost) = audience.log.lost_to(subscriber.cursor) {
+            self.metrics.events_dropped[Dropped::Slow as usize].add(lost.count);
+            ring.owe(lost);
+        }
+        for event in audience.log.from(subscriber.cursor) {
+            ring.push(Arc::clone(event));
+        }
+        self.metrics.ring_frames.add(ring.len() as u64);
+        let backlog =
+            Backlog { ring: Some(ring), behind_seat: audience.behind.len(), ..Backlog::default() };
+        subscriber.backlog = Some(Box::new(backlog));
+        audience.behind.push(key);
+    }
+
+    /// Everything that waited is written: the stream reads from the audience's log again.
+    pub(super) fn catch_up(&mut self, key: StreamKey) {
+        self.leave_behind(key);
+        let subscriber = &mut self.subscribers[key];
+        subscriber.cursor = self.audiences[subscriber.audience].log.end();
+        if let Some(ring) = subscriber.backlog.take().and_then(|backlog| backlog.ring) {
+            self.recycle(ring);
+        }
+    }
+
+    fn leave_behind(&mut self, key: StreamKey) {
+        let subscriber = &self.subscribers[key];
+        let Some(seat) = subscriber.backlog.as_ref().map(|backlog| backlog.behind_seat) else {
+            return;
+        };
+        let behind = &mut self.audiences[subscriber.audience].behind;
+        behind.swap_remove(seat);
+        if let Some(&moved) = behind.get(seat) {
+            self.backlog(moved).behind_seat = seat;
+        }
+    }
+
+    pub(super) fn backlog(&mut self, key: StreamKey) -> &mut Backlog {
+        let backlog = self.subscribers[key].backlog.as_mut();
+        backlog.expect("only called for streams that are behind")
+    }
+
+    fn recycle(&mut self, mut ring: Ring) {
+        self.metrics.ring_frames.sub(ring.len() as u64);
+        if self.rings.len() < POOLED_RINGS {
+            ring.reset();
+            self.rings.push(ring);
+        }
+    }
+
+    /// Ends a stream: it gets no more events, then what still waits for it, then `end`.
+    pub(super) fn finish(&mut self, key: StreamKey, reason: EndReason) {
+        let subscriber = &self.subscribers[key];
+        debug_assert_eq!(subscriber.phase, Phase::Live);
+        let pending = self.audiences[subscriber.audience].log.end() > subscriber.cursor;
+        if subscriber.backlog.is_none() && pending && subscriber.remaining > 0 {
+            self.fall_behind(key);
+        }
+        self.leave_audience(key);
+        let deadline = self.tick().plus_ms(ENDING_MS);
+        let subscriber = &mut self.subscribers[key];
+        subscriber.phase = Phase::Ending(reason);
+        subscriber.ends = deadline;
+        self.wheel.schedule(key, deadline);
+
+        let mut closing = BytesMut::new();
+        if let Some(end) = self.control.end(reason) {
+            closing.extend_from_slice(subscriber.framing.of(&end));
+        }
+        if subscriber.framing == Framing::Chunked {
+            closing.extend_from_slice(LAST_CHUNK);
+        }
+        let backlog = subscriber.backlog.get_or_insert_default();
+        backlog.closing = Some(closing.freeze());
+        if subscriber.remaining == 0
+            && let Some(ring) = backlog.ring.take()
+        {
+            // By its own limit the stream has no claim to these.
+            self.recycle(ring);
+        }
+        self.queue_write(key);
+    }
+
+    /// Has a stream's backlog written when the sweep comes to it.
+    pub(super) fn queue_write(&mut self, key: StreamKey) {
+        let subscriber = &mut self.subscribers[key];
+        let Some(backlog) = subscriber.backlog.as_mut() else { return };
+        match &mut subscriber.sink {
+            Sink::Socket { .. } if !backlog.queued => {
+                backlog.queued = true;
+                self.writable.push_back(key);
+            }
+            Sink::Socket { .. } => {}
+            Sink::Body(waker) => {
+                if let Some(waker) = waker.take() {
+                    waker.wake();
+                }
+            }
+        }
+    }
+
+    fn leave_audience(&mut self, key: StreamKey) {
+        self.leave_behind(key);
+        let subscriber = &self.subscribers[key];
+        let (audience_key, seat) = (subscriber.audience, subscriber.seat);
+        let audience = &mut self.audiences[audience_key];
+        if let Some(moved) = audience.leave(seat as usize) {
+            self.subscribers[moved].seat = seat;
+        }
+        if audience.members.is_empty() {
+            self.audiences.remove(audience_key);
+            self.batches.forget(audience_key);
+        }
+        self.metrics.topics.set(self.audiences.topics() as u64);
+    }
+
+    /// Removes a stream and closes its socket.
+    pub(super) fn close(&mut self, key: StreamKey, why: Closed) {
+        let Some(subscriber) = self.subscribers.get(key) else { return };
+        let mut waiting = subscriber.backlog.as_ref().map_or(0, |backlog| backlog.waiting()) as u64;
+        if subscriber.keeps_up() {
+            let log = &self.audiences[subscriber.audience].log;
+            if let Some(lost) = log.lost_to(subscriber.cursor) {
+                self.metrics.events_dropped[Dropped::Slow as usize].add(lost.count);
+            }
+            waiting += log.from(subscriber.cursor).len() as u64;
+        }
+        self.metrics.events_dropped[Dropped::Closed as usize].add(waiting);
+        if subscriber.phase == Phase::Live {
+            self.leave_audience(key);
+        }
+        self.wheel.cancel(key);
+        let subscriber = self.subscribers.remove(key);
+        if let Some(ring) = subscriber.backlog.and_then(|backlog| backlog.ring) {
+            self.recycle(ring);
+        }
+        let lived_ticks = self.tick().0.saturating_sub(subscriber.opened.0);
+        let lived = Duration::from_millis(u64::from(lived_ticks) * super::wheel::TICK_MS);
+        self.metrics.stream_duration.observe(lived);
+        self.metrics.streams_closed[why.index()].add(1);
+        self.metrics.subscribers[protocol(&subscriber.sink) as usize].sub(1);
+        if self.subscribers.is_empty() {
+            self.give_back_memory();
+        }
+    }
+
+    /// After a crowd has left, its tables go too.
+    fn give_back_memory(&mut self) {
+        self.subscribers = Slab::new();
+        self.wheel = Wheel::starting_at(self.tick());
+        self.writable = VecDeque::new();
+        self.sweepable = VecDeque::new();
+        self.rings = Vec::new();
+    }
+
+    /// The stream's last byte is written: shuts our side, and leaves the client a moment to read.
+    /// To close at once would reset the connection if the client has sent anything unread, and a
+    /// reset overtakes what was sent before (RFC 9112, 9.6).
+    pub(super) fn linger(&mut self, key: StreamKey, reason: EndReason) {
+        let deadline = self.tick().plus_ms(LINGER_MS);
+        let subscriber = &mut self.subscribers[key];
+        subscriber.backlog = None;
+        let shut = match &subscriber.sink {
+            Sink::Socket { socket, .. } => socket.shutdown(std::net::Shutdown::Write),
+            Sink::Body(_) => Ok(()),
+        };
+        subscriber.phase = Phase::Lingering(reason);
+        subscriber.ends = deadline;
+        match shut {
+            Ok(()) => self.wheel.schedule(key, deadline),
+            Err(_) => self.close(key, Closed::Ended(reason)),
+        }
+    }
+}
+
+/// The first frames of a stream and the place they leave it at.
+struct Greeting {
+    frames: [Option<Frame>; 2],
+    sent: u64,
+}
+
+fn protocol(sink: &Sink) -> Protocol {
+    match sink {
+        Sink::Socket { .. } => Protocol::Http1,
+        Sink::Body(_) => Protocol::Http2,
+    }
+}
+
+/// The head that hyper would have written. `connection: close` because the connection is not used
+/// again after the stream.
+fn response_head(framing: Framing) -> Bytes {
+    let mut head = String::from("HTTP/1.1 200 OK\r\n");
+    for (name, value) in STREAM_HEADERS {
+        head.extend([name, ": ", value, "\r\n"]);
+    }
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    head.extend(["date: ", &date, "\r\nconnection: close\r\n"]);
+    if framing == Framing::Chunked {
+        head.push_str("transfer-encoding: chunked\r\n");
+    }
+    head.push_str("\r\n");
+    head.into()
+}

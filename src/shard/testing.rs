@@ -1,0 +1,25 @@
+//! Events for the shard's unit tests.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::hub::{Destination, Event};
+use crate::sse::{Draft, Epoch, EventId, Fields};
+use crate::topic::Topic;
+
+/// An event to everyone with `data_bytes` bytes of data.
+pub(super) fn event(seq: u64, data_bytes: usize) -> Arc<Event> {
+    make(seq, &"x".repeat(data_bytes), Destination::Everyone)
+}
+
+/// An event to some topics.
+pub(super) fn event_to(seq: u64, topics: &[&str]) -> Arc<Event> {
+    let topics = topics.iter().map(|text| Topic::parse(text).expect("a valid topic")).collect();
+    make(seq, "", Destination::Topics(topics))
+}
+
+fn make(seq: u64, data: &str, to: Destination) -> Arc<Event> {
+    let frame = Draft::new(&Fields { data, ..Fields::default() })
+        .seal(EventId { epoch: Epoch::new(0), seq });
+    Arc::new(Event { seq, to, frame, accepted: Instant::now() })
+}

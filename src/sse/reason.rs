@@ -1,0 +1,57 @@
+//! The reasons that control events give: part of the contract with clients, and label values.
+
+/// Why events were lost to a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapReason {
+    /// The client read too slowly and its ring dropped the oldest.
+    Slow,
+    /// What the client has not seen is no longer kept.
+    Expired,
+    /// The client's cursor is of another incarnation of the log, or unreadable.
+    Epoch,
+    /// The client's cursor is of this epoch but beyond its last event.
+    Ahead,
+}
+
+impl GapReason {
+    /// Every reason, in the order of their discriminants.
+    pub const ALL: [Self; 4] = [Self::Slow, Self::Expired, Self::Epoch, Self::Ahead];
+
+    /// The word on the wire and in labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::Expired => "expired",
+            Self::Epoch => "epoch",
+            Self::Ahead => "ahead",
+        }
+    }
+}
+
+/// Why the gateway ended a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The stream reached its lifetime cap.
+    MaxLifetime,
+    /// The stream reached the `limit` or `max_duration` its request asked for.
+    Limit,
+    /// The gateway is going down and gave the client time to go elsewhere.
+    Drain,
+    /// The gateway is going down now.
+    Shutdown,
+}
+
+impl EndReason {
+    /// Every reason, in the order of their discriminants.
+    pub const ALL: [Self; 4] = [Self::MaxLifetime, Self::Limit, Self::Drain, Self::Shutdown];
+
+    /// The word on the wire and in labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxLifetime => "max_lifetime",
+            Self::Limit => "limit",
+            Self::Drain => "drain",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}

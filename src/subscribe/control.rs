@@ -1,0 +1,247 @@
+//! Control events: `hello`, heartbeat, `gap`, `end`. Their names can be changed or, when empty,
+//! switched off; the names in use are reserved.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::config::schema::{HeartbeatKind, Stream};
+use crate::sse::{self, Draft, EndReason, Epoch, EventId, Fields, Frame, GapReason};
+
+/// Events that a stream has lost, all between two ids. Grows by coalescing: there is never more
+/// than one owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The last event before the loss, where it is known.
+    pub after: Option<u64>,
+    /// The last lost event.
+    pub to: u64,
+    /// How many were lost, where it is known.
+    pub count: Option<u64>,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// What a `hello` says.
+#[derive(Clone, Copy, Debug)]
+pub struct Hello {
+    /// Server time in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Where live events begin.
+    pub head: u64,
+    /// Whether the client has everything before that.
+    pub resumed: bool,
+    /// Names this stream in logs.
+    pub session: u64,
+}
+
+/// Encodes control events as one gateway is configured.
+#[derive(Clone, Debug)]
+pub struct ControlEvents {
+    epoch: Epoch,
+    hello: Option<String>,
+    heartbeat: Option<String>,
+    gap: Option<String>,
+    end: Option<String>,
+    heartbeat_ms: u64,
+    retry: Duration,
+}
+
+#[derive(Serialize)]
+struct HelloData<'a> {
+    time: u64,
+    cursor: &'a str,
+    resumed: bool,
+    heartbeat_ms: u64,
+    session: &'a str,
+}
+
+#[derive(Serialize)]
+struct GapData<'a> {
+    after: Option<&'a str>,
+    to: &'a str,
+    count: Option<u64>,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct EndData<'a> {
+    reason: &'a str,
+    retry_ms: u64,
+}
+
+fn named(name: &str) -> Option<String> {
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+fn json(data: &impl Serialize) -> String {
+    serde_json::to_string(data).expect("control data are strings and numbers")
+}
+
+impl ControlEvents {
+    /// The control events of streams configured by `stream`, on a log of `epoch`.
+    pub fn new(stream: &Stream, epoch: Epoch) -> Self {
+        let control = &stream.control;
+        let visible = stream.heartbeat_kind == HeartbeatKind::Event;
+        Self {
+            epoch,
+            hello: named(&control.hello),
+            heartbeat: visible.then(|| named(&control.heartbeat)).flatten(),
+            gap: named(&control.gap),
+            end: named(&control.end),
+            heartbeat_ms: stream.heartbeat.0.as_millis() as u64,
+            retry: stream.retry.0,
+        }
+    }
+
+    /// The names that publishers may not use.
+    pub fn reserved(&self) -> impl Iterator<Item = &str> {
+        [&self.hello, &self.heartbeat, &self.gap, &self.end]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+    }
+
+    fn id(&self, seq: u64) -> EventId {
+        EventId { epoch: self.epoch, seq }
+    }
+
+    /// A reconnect delay of 50 to 150 % of the configured one, so that clients which lost their
+    /// streams together do not come back together.
+    pub fn jittered_retry_ms(&self) -> u64 {
+        let retry = self.retry.as_millis() as u64;
+        retry / 2 + fastrand::u64(0..=retry)
+    }
+
+    /// The first event. Carries the cursor as its id, so that a client which loses the stream
+    /// before any event comes back to this place; unless a gap follows, which has to reach the
+    /// client before its cursor moves.
+    pub fn hello(&self, hello: &Hello, gap_follows: bool) -> Option<Frame> {
+        let data = json(&HelloData {
+            time: hello.time_ms,
+            cursor: &self.id(hello.head).to_string(),
+            resumed: hello.resumed,
+            heartbeat_ms: self.heartbeat_ms,
+            session: &format!("{:016x}", hello.session),
+        });
+        let draft = Draft::new(&Fields {
+            event: Some(self.hello.as_deref()?),
+            retry_ms: Some(self.jittered_retry_ms()),
+            data: &data,
+        });
+        Some(match gap_follows {
+            true => draft.seal_without_id(),
+            false => draft.seal(self.id(hello.head)),
+        })
+    }
+
+    /// A sign of life at `head`, the same for every stream that has everything up to there.
+    pub fn heartbeat(&self, head: u64) -> Frame {
+        match &self.heartbeat {
+            Some(name) => {
+                let fields = Fields { event: Some(name), retry_ms: None, data: "{}" };
+                Draft::new(&fields).seal(self.id(head))
+            }
+            None => sse::comment(self.id(head)),
+        }
+    }
+
+    /// The loss of events, with the id of the last lost one.
+    pub fn gap(&self, gap: &Gap) -> Option<Frame> {
+        let after = gap.after.map(|seq| self.id(seq).to_string());
+        let data = json(&GapData {
+            after: after.as_deref(),
+            to: &self.id(gap.to).to_string(),
+            count: gap.count,
+            reason: gap.reason.as_str(),
+        });
+        let fields = Fields { event: Some(self.gap.as_deref()?), retry_ms: None, data: &data };
+        Some(Draft::new(&fields).seal(self.id(gap.to)))
+    }
+
+    /// The last event of a stream that the gateway ends. Without an id: it is not a place in the
+    /// order. `retry:` says the same delay to native clients as `retry_ms` does to scripts.
+    pub fn end(&self, reason: EndReason) -> Option<Frame> {
+        let retry_ms = self.jittered_retry_ms();
+        let data = json(&EndData { reason: reason.as_str(), retry_ms });
+        let fields =
+            Fields { event: Some(self.end.as_deref()?), retry_ms: Some(retry_ms), data: &data };
+        Some(Draft::new(&fields).seal_without_id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! The control events' text, by example.
+
+    use super::*;
+
+    fn control(edit: impl FnOnce(&mut Stream)) -> ControlEvents {
+        let mut stream = Stream::default();
+        edit(&mut stream);
+        ControlEvents::new(&stream, Epoch::new(1))
+    }
+
+    fn text(frame: &Frame) -> String {
+        String::from_utf8(frame.bare().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn hello_carries_the_cursor_unless_a_gap_follows() {
+        let hello = Hello { time_ms: 5, head: 9, resumed: true, session: 0xab };
+        let frame = text(&control(|_| ()).hello(&hello, false).unwrap());
+        assert!(frame.starts_with("id: 000000000001-9\nevent: hello\nretry: "), "{frame}");
+        let data = r#"{"time":5,"cursor":"000000000001-9","resumed":true,"heartbeat_ms":15000,"session":"00000000000000ab"}"#;
+        assert!(frame.ends_with(&format!("data: {data}\n\n")), "{frame}");
+        assert!(text(&control(|_| ()).hello(&hello, true).unwrap()).starts_with("event: hello\n"));
+    }
+
+    #[test]
+    fn a_gap_says_what_is_known() {
+        let gap = Gap { after: Some(2), to: 7, count: Some(3), reason: GapReason::Slow };
+        assert_eq!(
+            text(&control(|_| ()).gap(&gap).unwrap()),
+            "id: 000000000001-7\nevent: gap\ndata: {\"after\":\"000000000001-2\",\
+             \"to\":\"000000000001-7\",\"count\":3,\"reason\":\"slow\"}\n\n"
+        );
+        let unknown = Gap { after: None, count: None, ..gap };
+        assert!(text(&control(|_| ()).gap(&unknown).unwrap()).contains("\"after\":null"));
+    }
+
+    #[test]
+    fn end_has_no_id_and_says_when_to_come_back() {
+        let frame = text(&control(|_| ()).end(EndReason::Drain).unwrap());
+        assert!(frame.starts_with("event: end\nretry: "), "{frame}");
+        assert!(frame.contains("{\"reason\":\"drain\",\"retry_ms\":"), "{frame}");
+    }
+
+    #[test]
+    fn heartbeats_are_comments_or_events_and_move_the_cursor() {
+        assert_eq!(text(&control(|_| ()).heartbeat(3)), "id: 000000000001-3\n:\n\n");
+        let visible = control(|stream| stream.heartbeat_kind = HeartbeatKind::Event);
+        assert_eq!(
+            text(&visible.heartbeat(3)),
+            "id: 000000000001-3\nevent: heartbeat\ndata: {}\n\n"
+        );
+    }
+
+    #[test]
+    fn names_can_be_changed_or_switched_off() {
+        let control = control(|stream| {
+            stream.control.gap = "lost".into();
+            stream.control.hello = String::new();
+        });
+        assert_eq!(control.reserved().collect::<Vec<_>>(), ["lost", "end"]);
+        let hello = Hello { time_ms: 0, head: 0, resumed: false, session: 0 };
+        assert!(control.hello(&hello, false).is_none());
+    }
+
+    #[test]
+    fn f74_retries_are_spread() {
+        let control = control(|_| ());
+        let retries: Vec<_> = (0..200).map(|_| control.jittered_retry_ms()).collect();
+        assert!(retries.iter().all(|retry| (1000..=3000).contains(retry)));
+        assert!(retries.iter().any(|retry| *retry < 1500));
+        assert!(retries.iter().any(|retry| *retry > 2500));
+    }
+}

@@ -1,0 +1,257 @@
+//! `GET /events?topic=…`: from a request's head to a [`Subscription`].
+
+use std::fmt;
+use std::time::Duration;
+
+use http::header::{ACCEPT, HeaderMap};
+use http::request::Parts;
+
+use crate::query;
+use crate::sse::Cursor;
+use crate::topic::{Filter, TopicError};
+
+/// Path of the stream route.
+pub const PATH: &str = "/events";
+
+/// A valid wish for a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// Topics and patterns: sorted, each once, at least one. Two streams with equal filters are
+    /// written the same bytes.
+    pub filters: Box<[Filter]>,
+    /// What the client has already.
+    pub cursor: Cursor,
+    /// End after this many events.
+    pub limit: Option<u32>,
+    /// End after this time.
+    pub max_duration: Option<Duration>,
+}
+
+/// Why a request is not a subscription. All of them are the client's to mend; none is worth a
+/// retry as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubscribeError {
+    /// The client accepts nothing that a stream is.
+    NotAcceptable,
+    /// No `topic` parameter.
+    NoTopic,
+    /// More `topic` parameters than one stream may name.
+    TooManyTopics {
+        /// How many it may name.
+        max: usize,
+    },
+    /// A `topic` parameter is neither a topic nor a pattern.
+    Topic(TopicError),
+    /// A parameter is not UTF-8 after percent-decoding.
+    NotUtf8 {
+        /// The parameter's name.
+        parameter: &'static str,
+    },
+    /// `limit` is not a number of events.
+    Limit,
+    /// `max_duration` is not a length of time.
+    MaxDuration,
+}
+
+impl SubscribeError {
+    /// The header or query parameter that is wrong.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::NotAcceptable => "accept",
+            Self::NoTopic | Self::TooManyTopics { .. } | Self::Topic(_) => "topic",
+            Self::NotUtf8 { parameter } => parameter,
+            Self::Limit => "limit",
+            Self::MaxDuration => "max_duration",
+        }
+    }
+}
+
+impl fmt::Display for SubscribeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAcceptable => {
+                write!(f, "a stream is text/event-stream, which the request does not accept")
+            }
+            Self::NoTopic => write!(f, "name at least one topic: {PATH}?topic=board.42"),
+            Self::TooManyTopics { max } => write!(f, "one stream may name at most {max} topics"),
+            Self::Topic(error) => error.fmt(f),
+            Self::NotUtf8 { .. } => write!(f, "the value is not UTF-8"),
+            Self::Limit => write!(f, "limit is a number of events, 1 or more"),
+            Self::MaxDuration => {
+                write!(f, "max_duration is a length of time of 100 ms or more, such as 30s")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SubscribeError {}
+
+/// Shortest `max_duration`: below the resolution of a shard's timers it would mean nothing.
+const DURATION_MIN: Duration = Duration::from_millis(100);
+
+/// Reads a subscription from a request's head. Unknown parameters are left alone, since clients
+/// add their own (cache busters, polyfills).
+pub fn parse(head: &Parts, topics_max: usize) -> Result<Subscription, SubscribeError> {
+    if !accepts_event_stream(&head.headers) {
+        return Err(SubscribeError::NotAcceptable);
+    }
+    let mut filters = Vec::new();
+    let mut cursor = Cursor::Live;
+    let mut limit = None;
+    let mut max_duration = None;
+    for (name, value) in query::pairs(head.uri.query().unwrap_or_default()) {
+        match &*name {
+            b"topic" => {
+                let text = utf8(&value, "topic")?;
+                filters.push(Filter::parse(text).map_err(SubscribeError::Topic)?);
+                if filters.len() > topics_max {
+                    return Err(SubscribeError::TooManyTopics { max: topics_max });
+                }
+            }
+            b"last_event_id" | b"lastEventId" | b"lastEventID" => cursor = Cursor::parse(&value),
+            b"limit" => limit = Some(parse_limit(&value)?),
+            b"max_duration" => max_duration = Some(parse_duration(&value)?),
+            _ => {}
+        }
+    }
+    if filters.is_empty() {
+        return Err(SubscribeError::NoTopic);
+    }
+    filters.sort_unstable();
+    filters.dedup();
+    // A header is what a reconnecting client sends by itself; the query's value may be as old as
+    // the page.
+    if let Some(header) = head.headers.get("last-event-id") {
+        cursor = Cursor::parse(header.as_bytes());
+    }
+    Ok(Subscription { filters: filters.into(), cursor, limit, max_duration })
+}
+
+fn accepts_event_stream(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(ACCEPT).iter().peekable();
+    if values.peek().is_none() {
+        return true;
+    }
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
+        let media = range.split(';').next().unwrap_or_default().trim();
+        ["text/event-stream", "text/*", "*/*"].iter().any(|ours| media.eq_ignore_ascii_case(ours))
+    })
+}
+
+fn utf8<'a>(value: &'a [u8], parameter: &'static str) -> Result<&'a str, SubscribeError> {
+    std::str::from_utf8(value).map_err(|_| SubscribeError::NotUtf8 { parameter })
+}
+
+fn parse_limit(value: &[u8]) -> Result<u32, SubscribeError> {
+    let text = utf8(value, "limit")?;
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(SubscribeError::Limit);
+    }
+    text.parse().ok().filter(|&limit| limit > 0).ok_or(SubscribeError::Limit)
+}
+
+fn parse_duration(value: &[u8]) -> Result<Duration, SubscribeError> {
+    humantime::parse_duration(utf8(value, "max_duration")?)
+        .ok()
+        .filter(|&duration| duration >= DURATION_MIN)
+        .ok_or(SubscribeError::MaxDuration)
+}
+
+#[cfg(test)]
+mod tests {
+    //! Requests that are subscriptions, and each way in which one is not.
+
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sse::{Epoch, EventId};
+
+    fn parse_uri(uri: &str) -> Result<Subscription, SubscribeError> {
+        parse_with(uri, &[])
+    }
+
+    fn parse_with(uri: &str, headers: &[(&str, &str)]) -> Result<Subscription, SubscribeError> {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        parse(&head, 4)
+    }
+
+    #[test]
+    fn filters_are_sorted_and_counted_once() {
+        let one = parse_uri("/events?topic=b&topic=a.*&topic=b").unwrap();
+        let other = parse_uri("/events?topic=a.%2A&topic=%62").unwrap();
+        assert_eq!(one.filters, other.filters);
+        assert_eq!(one.filters.len(), 2);
+    }
+
+    #[test]
+    fn f44_the_number_of_topics_is_capped() {
+        let query: String = (0..100_000).map(|topic| format!("topic=t{topic}&")).collect();
+        let request = Request::builder().uri("/events").body(()).unwrap();
+        let (mut head, ()) = request.into_parts();
+        head.uri = format!("/events?{}", &query[..60_000]).parse().unwrap();
+        assert_eq!(parse(&head, 4), Err(SubscribeError::TooManyTopics { max: 4 }));
+        assert!(parse_uri("/events?topic=1&topic=2&topic=3&topic=4").is_ok());
+    }
+
+    #[test]
+    fn bad_parameters_are_named() {
+        for (uri, field) in [
+            ("/events", "topic"),
+            ("/events?topic=", "topic"),
+            ("/events?topics=a", "topic"),
+            ("/events?topic=%ff", "topic"),
+            ("/events?topic=a%00b", "topic"),
+            ("/events?topic=a.%3E.b", "topic"),
+            ("/events?topic=a&limit=0", "limit"),
+            ("/events?topic=a&limit=-1", "limit"),
+            ("/events?topic=a&limit=+1", "limit"),
+            ("/events?topic=a&limit=99999999999", "limit"),
+            ("/events?topic=a&max_duration=soon", "max_duration"),
+            ("/events?topic=a&max_duration=1ms", "max_duration"),
+        ] {
+            assert_eq!(parse_uri(uri).expect_err(uri).field(), field, "{uri}");
+        }
+    }
+
+    #[test]
+    fn the_cursor_header_beats_the_query() {
+        let id = |seq| Cursor::At(EventId { epoch: Epoch::new(0), seq });
+        for name in ["last_event_id", "lastEventId", "lastEventID"] {
+            let uri = format!("/events?topic=a&{name}=000000000000-3");
+            assert_eq!(parse_uri(&uri).unwrap().cursor, id(3));
+            let header = [("Last-Event-ID", "000000000000-4")];
+            assert_eq!(parse_with(&uri, &header).unwrap().cursor, id(4));
+        }
+        assert_eq!(parse_uri("/events?topic=a").unwrap().cursor, Cursor::Live);
+    }
+
+    #[test]
+    fn only_clients_that_accept_a_stream_get_one() {
+        for accept in ["text/event-stream", "*/*", "text/html, TEXT/EVENT-STREAM;q=0.5", "text/*"] {
+            assert!(parse_with("/events?topic=a", &[("accept", accept)]).is_ok(), "{accept}");
+        }
+        let json = parse_with("/events?topic=a", &[("accept", "application/json")]);
+        assert_eq!(json, Err(SubscribeError::NotAcceptable));
+    }
+
+    #[test]
+    fn limits_are_read() {
+        let stream = parse_uri("/events?topic=a&limit=5&max_duration=30s").unwrap();
+        assert_eq!(stream.limit, Some(5));
+        assert_eq!(stream.max_duration, Some(Duration::from_secs(30)));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_queries_never_panic(query in "[ -~]{0,200}") {
+            for (name, value) in query::pairs(&query) {
+                let _ = (parse_limit(&value), parse_duration(&value), name);
+            }
+        }
+    }
+}

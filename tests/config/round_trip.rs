@@ -1,0 +1,158 @@
+//! Any configuration survives being written and read.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+use tidegate::config::schema::{
+    Control, HeartbeatKind, Log, LogFormat, Mailbox, Publish, Server, Stream,
+};
+use tidegate::config::units::{Bytes, Interval};
+use tidegate::config::{self, Config, Flag, Overrides};
+
+use crate::{set, with_environment};
+
+/// TOML's integers are signed.
+const COUNT_MAX: usize = i64::MAX.unsigned_abs() as usize;
+
+fn interval() -> impl Strategy<Value = Interval> {
+    let nanos = 0..=Interval::MAX.0.as_nanos() as u64;
+    prop_oneof![
+        nanos.prop_map(Duration::from_nanos),
+        (0..=10_000_000_u64).prop_map(Duration::from_millis),
+        Just(Duration::ZERO),
+        Just(Interval::MAX.0),
+    ]
+    .prop_map(Interval)
+}
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        (0..=COUNT_MAX).prop_map(Bytes),
+        (0..=4096_usize, 0..=40_u32).prop_map(|(n, shift)| Bytes(n << shift)),
+    ]
+}
+
+fn count() -> impl Strategy<Value = usize> {
+    0..=COUNT_MAX
+}
+
+/// An address as it is written: an IPv6 flow label is not.
+fn address() -> impl Strategy<Value = SocketAddr> {
+    any::<(IpAddr, u16)>().prop_map(SocketAddr::from)
+}
+
+fn server() -> impl Strategy<Value = Server> {
+    let first = (address(), address(), count(), interval(), interval(), interval());
+    let second = (count(), any::<u32>(), bytes(), interval(), interval(), any::<u32>());
+    (first, second).prop_map(|(first, second)| {
+        let (listen, internal, shards, drain, header_timeout, body_timeout) = first;
+        let (connections_max, accept_backlog, send_buffer, ..) = second;
+        let (.., tcp_user_timeout, tcp_keepalive, http2_streams_max) = second;
+        Server {
+            listen,
+            internal,
+            shards,
+            drain,
+            header_timeout,
+            body_timeout,
+            connections_max,
+            accept_backlog,
+            send_buffer,
+            tcp_user_timeout,
+            tcp_keepalive,
+            http2_streams_max,
+        }
+    })
+}
+
+fn stream() -> impl Strategy<Value = Stream> {
+    let kind = prop_oneof![Just(HeartbeatKind::Comment), Just(HeartbeatKind::Event)];
+    let control = any::<[String; 4]>().prop_map(|[hello, heartbeat, gap, end]| Control {
+        hello,
+        heartbeat,
+        gap,
+        end,
+    });
+    let times = (interval(), interval(), interval());
+    (times, kind, count(), bytes(), count(), control).prop_map(
+        |(times, heartbeat_kind, ring_frames_max, ring_bytes_max, topics_max, control)| {
+            let (heartbeat, max_lifetime, retry) = times;
+            Stream {
+                heartbeat,
+                heartbeat_kind,
+                max_lifetime,
+                retry,
+                ring_frames_max,
+                ring_bytes_max,
+                topics_max,
+                control,
+            }
+        },
+    )
+}
+
+fn configuration() -> impl Strategy<Value = Config> {
+    let publish = (bytes(), bytes(), count(), count()).prop_map(
+        |(body_bytes_max, event_bytes_max, batch_events_max, topics_max)| Publish {
+            body_bytes_max,
+            event_bytes_max,
+            batch_events_max,
+            topics_max,
+        },
+    );
+    let mailbox =
+        (count(), bytes()).prop_map(|(events_max, bytes_max)| Mailbox { events_max, bytes_max });
+    let format = prop_oneof![Just(LogFormat::Text), Just(LogFormat::Json)];
+    let log = (any::<String>(), format).prop_map(|(level, format)| Log { level, format });
+    (server(), stream(), publish, mailbox, log).prop_map(
+        |(server, stream, publish, mailbox, log)| Config { server, stream, publish, mailbox, log },
+    )
+}
+
+proptest! {
+    #[test]
+    fn any_configuration_survives_to_toml(config in configuration()) {
+        // Through a file: the rules between keys are not asked here.
+        let text = config.to_toml().unwrap();
+        let parsed: Config = toml::from_str(&text).unwrap();
+        assert_eq!(parsed, config);
+    }
+
+    #[test]
+    fn any_values_survive_the_sources_and_the_effective_output(config in configuration()) {
+        let table = toml::Table::try_from(&config).unwrap();
+        let mut flags = Vec::new();
+        flatten("", &table, &mut flags);
+        let overrides = Overrides { flags, ..Overrides::default() };
+        let loaded = config::resolve(&overrides).unwrap();
+        assert_eq!(loaded.config, config);
+        let printed: Config = toml::from_str(&loaded.to_string()).unwrap();
+        assert_eq!(printed, config);
+    }
+
+    #[test]
+    fn no_text_panics(text in any::<String>(), toml in "[a-z\\[\\]{}=.,'\"\\\\# \n\t0-9-]{0,80}") {
+        for text in [text, toml] {
+            let _ = config::from_text("tidegate.toml", &text);
+            let _ = text.parse::<Interval>();
+            let _ = text.parse::<Bytes>();
+            let _ = config::load(&with_environment(&[
+                (&format!("TIDEGATE__{text}"), &text),
+                ("TIDEGATE__STREAM__RETRY", &text),
+                ("STREAM_MAX_SECONDS", &text),
+            ]));
+        }
+    }
+}
+
+fn flatten(section: &str, table: &toml::Table, flags: &mut Vec<Flag>) {
+    for (name, value) in table {
+        let key = if section.is_empty() { name.clone() } else { format!("{section}.{name}") };
+        match value {
+            toml::Value::Table(inner) => flatten(&key, inner, flags),
+            toml::Value::String(text) => flags.push(set(&key, text)),
+            other => flags.push(set(&key, &other.to_string())),
+        }
+    }
+}
