@@ -282,6 +282,7 @@ fn start_log(log: &Log) -> Result<(), GatewayError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_target(false);
     match log.format {
         LogFormat::Text => builder.init(),

@@ -1,4 +1,4 @@
-//! What crosses threads, under loom: every interleaving of publishers and one shard. The shard sleeps
+//! What crosses threads, under loom: the interleavings of publishers and one shard. The shard sleeps
 //! by the mailbox's own protocol, so a lost wake shows as a deadlock.
 //!
 //! `RUSTFLAGS="--cfg tidegate_loom" cargo test --profile fast --lib loom`
@@ -13,6 +13,14 @@ use super::ring::{Ring, RingBounds};
 use super::testing::event;
 use crate::hub::{Event, EventMailbox};
 use crate::sync::Mailbox;
+
+/// Tries every interleaving with at most three preemptions: more take hours, and the bugs of two
+/// threads and one flag need fewer.
+fn explore(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(model);
+}
 
 /// Publishes as the hub does: room is checked and the push made under one lock, the wake after it.
 struct Order {
@@ -46,7 +54,7 @@ impl Order {
 
 #[test]
 fn loom_no_wake_is_lost_and_the_order_is_one() {
-    loom::model(|| {
+    explore(|| {
         let order = Order::new(4);
         let publishers: Vec<_> = (0..2)
             .map(|_| {
@@ -71,7 +79,7 @@ fn loom_no_wake_is_lost_and_the_order_is_one() {
 
 #[test]
 fn loom_a_full_mailbox_refuses_and_recovers() {
-    loom::model(|| {
+    explore(|| {
         let order = Order::new(1);
         let accepted = Arc::new(AtomicUsize::new(0));
         let publisher = {
@@ -122,7 +130,7 @@ impl Told {
 #[test]
 fn loom_ring_and_wake_account_for_every_event() {
     const EVENTS: u64 = 3;
-    loom::model(|| {
+    explore(|| {
         let order = Order::new(4);
         let publisher = {
             let order = Arc::clone(&order);

@@ -13,6 +13,7 @@ pub(super) fn event(seq: u64, data_bytes: usize) -> Arc<Event> {
 }
 
 /// An event to some topics.
+#[cfg(not(tidegate_loom))]
 pub(super) fn event_to(seq: u64, topics: &[&str]) -> Arc<Event> {
     let topics = topics.iter().map(|text| Topic::parse(text).expect("a valid topic")).collect();
     make(seq, "", Destination::Topics(topics))

@@ -6,7 +6,7 @@
 
 use std::task::{Context, Poll};
 
-use super::primitives::{ArrayQueue, AtomicBool, AtomicUsize, AtomicWaker, Ordering};
+use super::primitives::{ArrayQueue, AtomicBool, AtomicUsize, AtomicWaker, Ordering, register};
 
 /// Something whose bytes count against a mailbox's bound.
 pub trait Weigh {
@@ -70,7 +70,7 @@ impl<T: Weigh> Mailbox<T> {
         if !self.queue.is_empty() {
             return Poll::Ready(());
         }
-        self.shard.register(cx.waker());
+        register(&self.shard, cx.waker());
         // Cleared after registering and before looking again: a publisher that comes in between
         // wakes us, one that came before has its item seen below.
         // A swap, not a store: it reads the publisher's flag and so sees what it pushed before.

@@ -10,6 +10,10 @@ pub(crate) mod primitives {
     pub(crate) use atomic_waker::AtomicWaker;
     pub(crate) use crossbeam_queue::ArrayQueue;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    pub(crate) fn register(waker: &AtomicWaker, by: &std::task::Waker) {
+        waker.register(by);
+    }
 }
 
 #[cfg(tidegate_loom)]
@@ -18,6 +22,10 @@ pub(crate) mod primitives {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use std::collections::VecDeque;
+
+    pub(crate) fn register(waker: &AtomicWaker, by: &std::task::Waker) {
+        waker.register(by.clone());
+    }
 
     /// Stands in for crossbeam's queue, which is taken to be linearizable: a lock around a deque
     /// is, and loom can see it.

@@ -1,5 +1,6 @@
 // Chromium's own EventSource over a stream that ends: prints each event, each change of the
-// connection and each request's Last-Event-ID, until the event named `last`.
+// connection and each request's Last-Event-ID, until the event named `last`. Requests are seen from
+// outside the page: their lines may come later than what they led to.
 // Argument: {"url", "names": [...], "last"}
 import { openPage, report } from './chromium.mjs';
 
@@ -28,12 +29,13 @@ await page.evaluate(
           tell({ event: e.type, data: e.data, id: e.lastEventId }),
         );
       }
-      source.addEventListener(last, async () => {
+      source.addEventListener(last, () => {
         source.close();
-        await tell({ done: true });
         done();
       });
     }),
   order,
 );
+await network.send('Network.disable'); // Answered after every request was reported.
+report({ done: true });
 await browser.close();

@@ -1,6 +1,7 @@
 //! HTTP/1.1 by hand, for tests that look at the bytes: one connection, strict about what the
 //! gateway sends. It shares no code with the gateway, so that both cannot be wrong alike.
 
+use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
@@ -30,7 +31,7 @@ impl Head {
 }
 
 /// A whole response.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Response {
     /// The status code.
     pub status: u16,
@@ -79,6 +80,12 @@ impl Response {
 
     fn lossy(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?} {:?}", self.status, self.headers, self.lossy())
     }
 }
 
@@ -326,4 +333,27 @@ fn one_header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str
 
 fn is_reset(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+}
+
+impl Response {
+    /// Checks a refusal as the contract has it: a problem with every member, whose `field` is the
+    /// one that is wrong. Gives the last part of its `type`.
+    #[track_caller]
+    pub fn expect_refused(self, status: u16, field: &str) -> String {
+        let problem = self.clone().expect_status(status).json();
+        assert_eq!(problem["field"], field, "another field is blamed: {problem}");
+        self.expect_whole_problem(status)
+    }
+
+    /// Checks a problem that no one field is to blame for: every other member is there. Gives the
+    /// last part of its `type`.
+    #[track_caller]
+    pub fn expect_whole_problem(self, status: u16) -> String {
+        let kind = self.clone().expect_problem(status);
+        let problem = self.json();
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        assert!(!detail.is_empty(), "a problem says what is wrong: {problem}");
+        let slug = kind.strip_prefix("urn:tidegate:problem:");
+        slug.unwrap_or_else(|| panic!("not a stable type: {problem}")).to_owned()
+    }
 }

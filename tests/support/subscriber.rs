@@ -145,8 +145,8 @@ pub struct Hello {
 /// A declared loss.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// The last id before the loss.
-    pub after: String,
+    /// The last id before the loss; none after a cursor that is no id.
+    pub after: Option<String>,
     /// The last id lost.
     pub to: String,
     /// How many events, when that is known.
@@ -258,7 +258,7 @@ impl Subscriber {
         let data = control_data(&event);
         let field = |name: &str| text(&data[name]).unwrap_or_else(|| lacks(name, &event));
         let gap = Gap {
-            after: field("after"),
+            after: text(&data["after"]),
             to: field("to"),
             count: data["count"].as_u64(),
             reason: field("reason"),
