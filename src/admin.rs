@@ -1,15 +1,19 @@
 //! The internal listener: publish, health, readiness, metrics.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::{Method, Request, Response};
+use http_body_util::Empty;
 use hyper::body::Incoming;
 
 use crate::error::Problem;
 use crate::http::publish_route::{self, PublishRoute};
-use crate::http::{ResponseBody, method_not_allowed, not_found, problem, text};
+use crate::http::{Answer, Handler, ResponseBody, method_not_allowed, not_found, problem, text};
 use crate::metrics::Metrics;
+use crate::subscribe::Subscription;
 
 /// A shard that has not turned for this long is broken: its loop turns every second.
 const SILENCE_MS_MAX: u64 = 10_000;
@@ -27,14 +31,29 @@ pub struct Admin {
     pub accepting: Box<dyn Fn() -> bool + Send>,
 }
 
+/// No request to this listener becomes a stream.
+type NoStream = Empty<Bytes>;
+type Page = Response<ResponseBody<NoStream>>;
+
+impl Handler for Admin {
+    type Stream = NoStream;
+
+    async fn handle(self: Rc<Self>, request: Request<Incoming>) -> Answer<NoStream> {
+        Answer::Response(self.answer(request).await)
+    }
+
+    fn open(&self, _: Subscription) -> Response<NoStream> {
+        unreachable!("`handle` never answers with a stream")
+    }
+}
+
 impl Admin {
-    /// Answers one request.
-    pub async fn answer<S>(&self, request: Request<Incoming>) -> Response<ResponseBody<S>> {
+    async fn answer(&self, request: Request<Incoming>) -> Page {
         let path = request.uri().path();
         if path == publish_route::PATH || path.starts_with(publish_route::TOPICS) {
             return self.publish.answer(request).await;
         }
-        let page: fn(&Self) -> Response<ResponseBody<S>> = match path {
+        let page: fn(&Self) -> Page = match path {
             "/healthz" => Self::health,
             "/readyz" => Self::readiness,
             "/metrics" => Self::scrape,
@@ -47,7 +66,7 @@ impl Admin {
     }
 
     /// Fails only when the process is broken, so that it gets restarted.
-    fn health<S>(&self) -> Response<ResponseBody<S>> {
+    fn health(&self) -> Page {
         if self.metrics.longest_silence_ms(Instant::now()) > SILENCE_MS_MAX {
             let detail = "a shard has stopped turning";
             return problem(&Problem::new(503, "shard-stuck", "Shard stuck", detail));
@@ -56,7 +75,7 @@ impl Admin {
     }
 
     /// Fails on drain and overload, so that new clients go elsewhere.
-    fn readiness<S>(&self) -> Response<ResponseBody<S>> {
+    fn readiness(&self) -> Page {
         if !(self.accepting)() {
             let detail = "the gateway is draining and takes no new streams";
             return problem(&Problem::new(503, "draining", "Draining", detail));
@@ -68,7 +87,7 @@ impl Admin {
         text("text/plain; charset=utf-8", "ready\n".to_owned())
     }
 
-    fn scrape<S>(&self) -> Response<ResponseBody<S>> {
+    fn scrape(&self) -> Page {
         text("text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
     }
 }

@@ -121,33 +121,31 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let parts = public.into_iter().zip(internal).zip(mailboxes).enumerate();
     for (index, ((public, internal), mailbox)) in parts {
         let lifecycle = LifecycleWatch(lifecycle.clone());
-        let shard_metrics = metrics.shard(index);
         let admin = Admin {
             publish: PublishRoute {
                 hub: Arc::clone(&hub),
                 rules: Arc::clone(&rules),
                 body_bytes_max: config.publish.body_bytes_max.0,
                 body_timeout: server.body_timeout.0,
-                metrics: Arc::clone(&shard_metrics),
+                metrics: metrics.shard(index),
             },
             metrics: Arc::clone(&metrics),
             accepting: accepting(lifecycle.clone()),
         };
-        let clock = Arc::clone(&metrics);
         let shard = Shard {
+            index,
             config: Arc::clone(&config),
             hub: Arc::clone(&hub),
             mailbox,
-            metrics: shard_metrics,
+            metrics: Arc::clone(&metrics),
             public,
             internal,
             admin,
             connections: (Arc::clone(&connections), connections_max),
             lifecycle,
             drained: drained_tx.clone(),
-            clock_ms: Box::new(move |now| clock.clock_ms(now)),
         };
-        threads.push(spawn(index, shard, died_tx.clone())?);
+        threads.push(spawn(shard, died_tx.clone())?);
     }
 
     let outcome = runtime::Builder::new_current_thread()
@@ -201,8 +199,7 @@ async fn live(
 }
 
 fn spawn(
-    index: usize,
-    shard: Shard,
+    shard: Shard<Admin>,
     died: mpsc::Sender<()>,
 ) -> Result<thread::JoinHandle<()>, GatewayError> {
     /// Tells when the thread ends, by panic too.
@@ -213,6 +210,7 @@ fn spawn(
             let _ = self.0.try_send(());
         }
     }
+    let index = shard.index;
     thread::Builder::new()
         .name(format!("shard-{index}"))
         .spawn(move || {

@@ -169,8 +169,12 @@ impl Metrics {
         Arc::clone(&self.shards[index])
     }
 
-    /// Milliseconds of the gateway's clock at `now`.
-    pub fn clock_ms(&self, now: Instant) -> u64 {
+    /// A shard's loop has turned at `now`. Called by that shard.
+    pub fn mark_alive(&self, shard: usize, now: Instant) {
+        self.shards[shard].alive_at_ms.set(self.clock_ms(now));
+    }
+
+    fn clock_ms(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.started).as_millis() as u64
     }
 

@@ -16,8 +16,7 @@ use tokio::time::sleep;
 use super::body::StreamBody;
 use super::streams::Streams;
 use super::{Lifecycle, LifecycleWatch};
-use crate::admin::Admin;
-use crate::http::{Answer, Handler, Options, Outcome, public, serve};
+use crate::http::{Answer, Handler, Options, Outcome, Takeover, public, serve};
 use crate::metrics::{ListenerName, ShardMetrics};
 use crate::subscribe::Subscription;
 
@@ -84,10 +83,7 @@ pub(super) struct Acceptor<H> {
 
 impl<H: Handler> Acceptor<H> {
     /// Accepts until `until`. `take_over` gets the connections that become streams.
-    pub(super) async fn run(
-        self,
-        take_over: impl Fn(crate::http::Takeover, Permit) + Clone + 'static,
-    ) {
+    pub(super) async fn run(self, take_over: impl Fn(Takeover, Permit) + Clone + 'static) {
         let mut lifecycle = self.lifecycle.clone();
         let mut reached = std::pin::pin!(lifecycle.reached(self.until));
         let mut pause = PAUSE_MIN;
@@ -125,11 +121,7 @@ impl<H: Handler> Acceptor<H> {
         Ok(self.listener.accept().await?.0)
     }
 
-    fn serve(
-        &self,
-        stream: TcpStream,
-        take_over: impl Fn(crate::http::Takeover, Permit) + 'static,
-    ) {
+    fn serve(&self, stream: TcpStream, take_over: impl Fn(Takeover, Permit) + 'static) {
         let permit = self.places.take();
         let handler = Rc::clone(&self.handler);
         let (options, until) = (self.options, self.until);
@@ -181,22 +173,5 @@ impl Handler for Public {
     fn open(&self, subscription: Subscription) -> Response<StreamBody> {
         let key = self.streams.borrow_mut().open_body(subscription);
         public::stream_head(StreamBody::new(Rc::clone(&self.streams), key))
-    }
-}
-
-/// The internal listener: publish, health, metrics.
-pub(super) struct Internal {
-    pub(super) admin: Admin,
-}
-
-impl Handler for Internal {
-    type Stream = http_body_util::Empty<bytes::Bytes>;
-
-    async fn handle(self: Rc<Self>, request: Request<Incoming>) -> Answer<Self::Stream> {
-        Answer::Response(self.admin.answer(request).await)
-    }
-
-    fn open(&self, _: Subscription) -> Response<Self::Stream> {
-        unreachable!("the internal listener never answers with a stream")
     }
 }

@@ -21,6 +21,7 @@ mod log;
 #[cfg(test)]
 #[cfg(tidegate_loom)]
 mod loom_tests;
+mod open;
 mod poll_set;
 mod ring;
 mod streams;
@@ -38,20 +39,19 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 
-use self::accept::{Acceptor, Internal, Permit, Places, Public};
+use self::accept::{Acceptor, Permit, Places, Public};
 use self::streams::Streams;
-use crate::admin::Admin;
 use crate::config::schema::Config;
-use crate::http::{Options, Takeover};
+use crate::http::{Handler, Options, Takeover};
 use crate::hub::{EventMailbox, Hub};
-use crate::metrics::{ListenerName, ShardMetrics};
+use crate::metrics::{ListenerName, Metrics, ShardMetrics};
 
 /// Where the gateway is in its life. Only ever goes forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,30 +81,30 @@ impl LifecycleWatch {
     }
 }
 
-/// What one shard is made of.
-pub struct Shard {
+/// What one shard is made of. `H` answers the internal listener's requests.
+pub struct Shard<H> {
+    /// Its place among the shards, from 0.
+    pub index: usize,
     /// The configuration of the gateway.
     pub config: Arc<Config>,
     /// The hub, for the order's epoch and head.
     pub hub: Arc<Hub>,
     /// This shard's mailbox.
     pub mailbox: Arc<EventMailbox>,
-    /// This shard's cells.
-    pub metrics: Arc<ShardMetrics>,
+    /// Every shard's cells.
+    pub metrics: Arc<Metrics>,
     /// This shard's public listening socket.
     pub public: TcpListener,
     /// This shard's internal listening socket.
     pub internal: TcpListener,
     /// Answers the internal listener's requests.
-    pub admin: Admin,
+    pub admin: H,
     /// Connections of the public listener, all shards together, and how many there may be.
     pub connections: (Arc<AtomicUsize>, usize),
     /// The gateway's lifecycle.
     pub lifecycle: LifecycleWatch,
     /// Told once when this shard has no more streams after a drain.
     pub drained: mpsc::Sender<()>,
-    /// Turns an instant into the gateway's clock.
-    pub clock_ms: Box<dyn Fn(Instant) -> u64 + Send>,
 }
 
 /// Part of the drain time over which ends are spread; the rest is for the last ones to be read.
@@ -120,7 +120,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// Time for last responses and ends once the gateway stops.
 const STOP_GRACE: Duration = Duration::from_millis(200);
 
-impl Shard {
+impl<H: Handler> Shard<H> {
     /// Runs the shard on the calling thread until the gateway stops.
     pub fn run(self) -> io::Result<()> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -129,18 +129,15 @@ impl Shard {
 
     async fn serve(self) -> io::Result<()> {
         let server = &self.config.server;
+        let cells = self.metrics.shard(self.index);
         let options = Options {
             header_timeout: server.header_timeout.0,
             http2_streams_max: server.http2_streams_max,
         };
-        let streams = Streams::new(
-            &self.config,
-            Arc::clone(&self.hub),
-            self.mailbox,
-            Arc::clone(&self.metrics),
-        )?;
+        let streams =
+            Streams::new(&self.config, Arc::clone(&self.hub), self.mailbox, Arc::clone(&cells))?;
         let streams = Rc::new(RefCell::new(streams));
-        let places = |name, (taken, max)| Places::new(taken, max, name, Arc::clone(&self.metrics));
+        let places = |name, (taken, max)| Places::new(taken, max, name, Arc::clone(&cells));
 
         let public = Acceptor {
             listener: tokio::net::TcpListener::from_std(self.public)?,
@@ -164,25 +161,18 @@ impl Shard {
         let internal = Acceptor {
             listener: tokio::net::TcpListener::from_std(self.internal)?,
             places: places(ListenerName::Internal, (Arc::default(), usize::MAX)),
-            handler: Rc::new(Internal { admin: self.admin }),
+            handler: Rc::new(self.admin),
             options,
             lifecycle: self.lifecycle.clone(),
             until: Lifecycle::Stopping,
         };
-        let alive = {
-            let (metrics, clock_ms) = (Arc::clone(&self.metrics), self.clock_ms);
-            move |now| metrics.alive_at_ms.set(clock_ms(now))
-        };
+        let (metrics, index) = (self.metrics, self.index);
+        let alive = move |now| metrics.mark_alive(index, now);
 
         tokio::task::spawn_local(public.run(open));
         tokio::task::spawn_local(internal.run(|_, _| ()));
-        let stopped = wind_down(
-            Rc::clone(&streams),
-            Arc::clone(&self.metrics),
-            self.lifecycle,
-            self.drained,
-            server.drain.0,
-        );
+        let stopped =
+            wind_down(Rc::clone(&streams), cells, self.lifecycle, self.drained, server.drain.0);
         tokio::select! {
             failed = turn::run(streams, alive) => failed.map(|never| match never {}),
             () = stopped => Ok(()),

@@ -1,17 +1,15 @@
-//! All streams of one shard: how one opens, ends and goes. What happens in between is in `deliver`
-//! (events come), `sweep` (bytes go) and `timers` (time passes).
+//! All streams of one shard: what they are kept in, and how one falls behind, catches up, ends and
+//! goes. The rest of a stream's life is in `open`, `deliver` (events come), `sweep` (bytes go) and
+//! `timers` (time passes).
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io::{self};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-use http::Version;
-use mio::net::TcpStream;
+use bytes::BytesMut;
 use slab::Slab;
 
-use super::accept::Permit;
 use super::audience::{AudienceKey, Audiences, StreamKey};
 use super::batch::Batches;
 use super::poll_set::PollSet;
@@ -19,14 +17,10 @@ use super::ring::{Ring, RingBounds};
 use super::subscriber::{Backlog, Framing, Phase, Sink, Subscriber};
 use super::wheel::{Tick, Wheel};
 use crate::config::schema::Config;
-use crate::http::Takeover;
-use crate::http::public::STREAM_HEADERS;
 use crate::hub::{Event, EventMailbox, Hub};
 use crate::metrics::{Closed, Dropped, Protocol, ShardMetrics};
-use crate::net;
-use crate::sse::{Cursor, EndReason, Frame, GapReason};
-use crate::subscribe::Subscription;
-use crate::subscribe::control::{ControlEvents, Gap, Hello};
+use crate::sse::{EndReason, Frame};
+use crate::subscribe::control::ControlEvents;
 
 /// Ends a chunked body (RFC 9112, 7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -79,7 +73,7 @@ pub(super) struct Streams {
     pub(super) poll_set: PollSet,
     pub(super) wheel: Wheel,
     rings: Vec<Ring>,
-    generations: u32,
+    pub(super) generations: u32,
 
     /// `seq` of the last event taken from the mailbox: where a new stream begins.
     pub(super) applied: u64,
@@ -147,150 +141,6 @@ impl Streams {
     /// The instant at which a tick begins.
     pub(super) fn instant_of(&self, tick: Tick) -> Instant {
         self.started + Duration::from_millis(u64::from(tick.0) * super::wheel::TICK_MS)
-    }
-
-    /// Opens a stream on a socket that was taken over from hyper.
-    pub(super) fn open_socket(&mut self, takeover: Takeover, permit: Permit) -> io::Result<()> {
-        self.now = Instant::now();
-        let Takeover { socket, subscription, version } = takeover;
-        net::bound_send_buffer(&socket, self.limits.send_buffer)?;
-        let mut socket = TcpStream::from_std(socket);
-        let framing = if version == Version::HTTP_10 { Framing::Bare } else { Framing::Chunked };
-        let greeting = self.greet(&subscription);
-        let mut first = BytesMut::from(&*response_head(framing));
-        for frame in greeting.frames.iter().flatten() {
-            first.extend_from_slice(framing.of(frame));
-        }
-
-        let key = self.subscribers.vacant_key();
-        self.generations = self.generations.wrapping_add(1);
-        self.poll_set.add(&mut socket, key, self.generations)?;
-        let written = match socket.write(&first) {
-            Ok(written) => written,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(error),
-        };
-        self.metrics.sent_bytes.add(written as u64);
-        let sink = Sink::Socket { socket, _permit: permit };
-        self.insert(key, sink, framing, subscription, greeting.sent);
-        if written < first.len() {
-            self.fall_behind(key);
-            self.backlog(key).unfinished = first.split_off(written).freeze();
-        }
-        Ok(())
-    }
-
-    /// Opens a stream whose body hyper pulls with [`Streams::pull`].
-    pub(super) fn open_body(&mut self, subscription: Subscription) -> StreamKey {
-        self.now = Instant::now();
-        let greeting = self.greet(&subscription);
-        let key = self.subscribers.vacant_key();
-        self.generations = self.generations.wrapping_add(1);
-        self.insert(key, Sink::Body(None), Framing::Bare, subscription, greeting.sent);
-        self.fall_behind(key);
-        let mut first = BytesMut::new();
-        for frame in greeting.frames.iter().flatten() {
-            first.extend_from_slice(frame.bare_bytes());
-        }
-        self.backlog(key).unfinished = first.freeze();
-        key
-    }
-
-    fn insert(
-        &mut self,
-        key: StreamKey,
-        sink: Sink,
-        framing: Framing,
-        subscription: Subscription,
-        sent: u64,
-    ) {
-        let protocol = protocol(&sink);
-        let Subscription { filters, limit, max_duration, .. } = subscription;
-        let opened = self.tick();
-        let (ends, end_reason) = self.lifetime(max_duration);
-        let audience_key = self.audiences.find_or_make(filters);
-        let audience = &mut self.audiences[audience_key];
-        let stored =
-            self.subscribers.insert(Subscriber {
-                sink,
-                framing,
-                phase: Phase::Live,
-                audience: audience_key,
-                seat: audience.join(key) as u32,
-                remaining: limit.unwrap_or(u32::MAX),
-                generation: self.generations,
-                unsolicited: 0,
-                cursor: audience.log.end(),
-                sent,
-                backlog: None,
-                opened,
-                // As if last heard some time ago, so that streams which open together do not beat
-                // together.
-                heard: Tick(opened.0.saturating_sub(fastrand::u32(
-                    0..=Tick::at_ms(self.limits.heartbeat_ms / 2).0,
-                ))),
-                ends,
-                end_reason,
-            });
-        debug_assert_eq!(stored, key);
-        self.reschedule(key);
-        self.metrics.subscribers[protocol as usize].add(1);
-        self.metrics.streams_opened.add(1);
-        self.metrics.topics.set(self.audiences.topics() as u64);
-    }
-
-    /// What a new stream is told first. A cursor that this shard has not come to yet may still be
-    /// good: another shard was quicker. So the mailbox is emptied before it is judged.
-    fn greet(&mut self, subscription: &Subscription) -> Greeting {
-        if let Cursor::At(id) = subscription.cursor
-            && id.epoch == self.hub.epoch()
-            && id.seq > self.applied
-            && id.seq <= self.hub.settled_head()
-        {
-            self.deliver_all();
-        }
-        let head = self.applied;
-        let gap = |after, reason| Some(Gap { after, to: head, count: None, reason });
-        let (gap, resumed) = match subscription.cursor {
-            Cursor::Live => (None, false),
-            Cursor::At(id) if id.epoch != self.hub.epoch() => (gap(None, GapReason::Epoch), false),
-            Cursor::At(id) if id.seq > head => (gap(None, GapReason::Ahead), false),
-            Cursor::At(id) if id.seq < head => (gap(Some(id.seq), GapReason::Expired), false),
-            Cursor::At(_) => (None, true),
-            Cursor::Unreadable => (gap(None, GapReason::Epoch), false),
-        };
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let hello =
-            Hello { time_ms: time.as_millis() as u64, head, resumed, session: fastrand::u64(..) };
-        let frames = [
-            self.control.hello(&hello, gap.is_some()),
-            gap.and_then(|gap| {
-                self.metrics.gaps[gap.reason as usize].add(1);
-                self.control.gap(&gap)
-            }),
-        ];
-        Greeting { frames, sent: head }
-    }
-
-    /// A lifetime of its own for each stream, from 80 to 100 % of the cap, so that streams which
-    /// opened together do not end together. A tick's rounding is kept inside that range.
-    fn lifetime(&self, max_duration: Option<Duration>) -> (Tick, EndReason) {
-        let opened = self.tick();
-        let cap = self.limits.lifetime_ms;
-        let slack = 2 * super::wheel::TICK_MS;
-        let (earliest, latest) = (cap * 4 / 5 + slack, cap.saturating_sub(slack));
-        let lifetime = fastrand::u64(earliest.min(latest)..=latest.max(1));
-        let mut ends = (opened.plus_ms(lifetime), EndReason::MaxLifetime);
-        if let Some(asked) = max_duration {
-            let asked = opened.plus_ms(asked.as_millis() as u64);
-            if asked < ends.0 {
-                ends = (asked, EndReason::Limit);
-            }
-        }
-        match self.drain_by {
-            Some(by) if by < ends.0 => (by, EndReason::Drain),
-            _ => ends,
-        }
     }
 
     /// Gives a stream a ring of its own, with what it has not been sent of the audience's log.
@@ -472,31 +322,9 @@ impl Streams {
     }
 }
 
-/// The first frames of a stream and the place they leave it at.
-struct Greeting {
-    frames: [Option<Frame>; 2],
-    sent: u64,
-}
-
-fn protocol(sink: &Sink) -> Protocol {
+pub(super) fn protocol(sink: &Sink) -> Protocol {
     match sink {
         Sink::Socket { .. } => Protocol::Http1,
         Sink::Body(_) => Protocol::Http2,
     }
-}
-
-/// The head that hyper would have written. `connection: close` because the connection is not used
-/// again after the stream.
-fn response_head(framing: Framing) -> Bytes {
-    let mut head = String::from("HTTP/1.1 200 OK\r\n");
-    for (name, value) in STREAM_HEADERS {
-        head.extend([name, ": ", value, "\r\n"]);
-    }
-    let date = httpdate::fmt_http_date(SystemTime::now());
-    head.extend(["date: ", &date, "\r\nconnection: close\r\n"]);
-    if framing == Framing::Chunked {
-        head.push_str("transfer-encoding: chunked\r\n");
-    }
-    head.push_str("\r\n");
-    head.into()
 }
