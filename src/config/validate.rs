@@ -162,12 +162,13 @@ fn publish(publish: &Publish, mailbox: &Mailbox, broken: &mut Broken) {
     broken.at_least("publish.batch_events_max", publish.batch_events_max, 1);
     broken.within("publish.topics_max", publish.topics_max, 1, TOPICS_MAX);
     let Mailbox { events_max, bytes_max } = mailbox;
-    if publish.body_bytes_max > *bytes_max {
+    // A newline of the body can become seven bytes of a frame.
+    if publish.body_bytes_max.0 > bytes_max.0 / 8 {
         broken.add(
             &["publish.body_bytes_max", "mailbox.bytes_max"],
             format!(
-                "`publish.body_bytes_max` is {}; it must be at most `mailbox.bytes_max` \
-                 ({bytes_max}), so that one request always fits a mailbox",
+                "`publish.body_bytes_max` is {}; it must be at most an eighth of \
+                 `mailbox.bytes_max` ({bytes_max}), so that one request always fits a mailbox",
                 publish.body_bytes_max
             ),
         );

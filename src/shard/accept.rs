@@ -171,7 +171,6 @@ impl Handler for Public {
     }
 
     fn open(&self, subscription: Subscription) -> Response<StreamBody> {
-        let key = self.streams.borrow_mut().open_body(subscription);
-        public::stream_head(StreamBody::new(Rc::clone(&self.streams), key))
+        public::stream_head(StreamBody::open(Rc::clone(&self.streams), subscription))
     }
 }

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame};
@@ -16,6 +17,7 @@ use super::streams::Streams;
 use super::subscriber::{Phase, Sink};
 use crate::metrics::Closed;
 use crate::sse::EndReason;
+use crate::subscribe::Subscription;
 
 /// Most bytes handed to hyper at once, unless a single event is larger.
 const PULL_BYTES: usize = 16 * 1024;
@@ -24,12 +26,16 @@ const PULL_BYTES: usize = 16 * 1024;
 pub(super) struct StreamBody {
     streams: Rc<RefCell<Streams>>,
     key: StreamKey,
+    /// The shard may close the stream first and give its key to another.
+    generation: u32,
     finished: bool,
 }
 
 impl StreamBody {
-    pub(super) fn new(streams: Rc<RefCell<Streams>>, key: StreamKey) -> Self {
-        Self { streams, key, finished: false }
+    /// Opens the stream.
+    pub(super) fn open(streams: Rc<RefCell<Streams>>, subscription: Subscription) -> Self {
+        let (key, generation) = streams.borrow_mut().open_body(subscription);
+        Self { streams, key, generation, finished: false }
     }
 }
 
@@ -44,7 +50,7 @@ impl Body for StreamBody {
         if self.finished {
             return Poll::Ready(None);
         }
-        let pulled = self.streams.borrow_mut().pull(self.key, cx);
+        let pulled = self.streams.borrow_mut().pull(self.key, self.generation, cx);
         match pulled {
             Poll::Ready(Some(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
             Poll::Ready(None) => {
@@ -58,17 +64,21 @@ impl Body for StreamBody {
 
 impl Drop for StreamBody {
     fn drop(&mut self) {
-        let why = if self.finished { None } else { Some(Closed::Client) };
-        self.streams.borrow_mut().close_body(self.key, why);
+        self.streams.borrow_mut().close_body(self.key, self.generation, self.finished);
     }
 }
 
 impl Streams {
     /// The next bytes of a stream whose body hyper pulls; `None` after its end.
-    fn pull(&mut self, key: StreamKey, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        self.now = std::time::Instant::now();
+    fn pull(
+        &mut self,
+        key: StreamKey,
+        generation: u32,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Bytes>> {
+        self.now = Instant::now();
         // The shard closes a stream whose client does not pull its end in time.
-        if !self.subscribers.contains(key) {
+        if !self.is(key, generation) {
             return Poll::Ready(None);
         }
         self.owe_gap_if_lost(key);
@@ -106,12 +116,14 @@ impl Streams {
     }
 
     /// hyper is done with a body: it came to its end, or the client left.
-    fn close_body(&mut self, key: StreamKey, why: Option<Closed>) {
-        let Some(subscriber) = self.subscribers.get(key) else { return };
-        let ended = match subscriber.phase {
-            Phase::Ending(reason) | Phase::Lingering(reason) => Closed::Ended(reason),
-            Phase::Live => Closed::Client,
+    fn close_body(&mut self, key: StreamKey, generation: u32, finished: bool) {
+        if !self.is(key, generation) {
+            return;
+        }
+        let why = match self.subscribers[key].phase {
+            Phase::Ending(reason) | Phase::Lingering(reason) if finished => Closed::Ended(reason),
+            _ => Closed::Client,
         };
-        self.close(key, why.unwrap_or(ended));
+        self.close(key, why);
     }
 }

@@ -44,7 +44,7 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use self::accept::{Acceptor, Permit, Places, Public};
 use self::streams::Streams;
@@ -206,5 +206,11 @@ async fn wind_down(
         () = lifecycle.reached(Lifecycle::Stopping) => {}
     }
     streams.borrow_mut().shut_down();
-    sleep(STOP_GRACE).await;
+    let all_gone = async {
+        while metrics.connections.iter().any(|open| open.get() > 0) {
+            sleep(DRAIN_POLL).await;
+        }
+    };
+    // What is left after the grace goes with the process.
+    let _ = timeout(STOP_GRACE, all_gone).await;
 }

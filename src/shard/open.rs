@@ -58,8 +58,8 @@ impl Streams {
         Ok(())
     }
 
-    /// Opens a stream whose body hyper pulls with [`Streams::pull`].
-    pub(super) fn open_body(&mut self, subscription: Subscription) -> StreamKey {
+    /// Opens a stream whose body hyper pulls. Returns its key and generation.
+    pub(super) fn open_body(&mut self, subscription: Subscription) -> (StreamKey, u32) {
         self.now = Instant::now();
         let greeting = self.greet(&subscription);
         let key = self.subscribers.vacant_key();
@@ -71,7 +71,7 @@ impl Streams {
             first.extend_from_slice(frame.bare_bytes());
         }
         self.backlog(key).unfinished = first.freeze();
-        key
+        (key, self.generations)
     }
 
     fn insert(

@@ -65,7 +65,10 @@ impl PollSet {
         happened: &mut Vec<Readiness>,
     ) -> Poll<io::Result<()>> {
         let mut guard = ready!(self.poll.poll_read_ready_mut(cx))?;
-        guard.get_inner_mut().poll(&mut self.events, Some(Duration::ZERO))?;
+        match guard.get_inner_mut().poll(&mut self.events, Some(Duration::ZERO)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Poll::Ready(Ok(())),
+            polled => polled?,
+        }
         let mut count = 0;
         for event in &self.events {
             count += 1;

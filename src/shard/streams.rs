@@ -143,6 +143,11 @@ impl Streams {
         self.started + Duration::from_millis(u64::from(tick.0) * super::wheel::TICK_MS)
     }
 
+    /// Whether `key` is still the stream that it was when it had this generation.
+    pub(super) fn is(&self, key: StreamKey, generation: u32) -> bool {
+        self.subscribers.get(key).is_some_and(|stream| stream.generation == generation)
+    }
+
     /// Gives a stream a ring of its own, with what it has not been sent of the audience's log.
     pub(super) fn fall_behind(&mut self, key: StreamKey) {
         let subscriber = &mut self.subscribers[key];

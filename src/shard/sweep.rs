@@ -66,6 +66,7 @@ impl Streams {
 
     /// One slice of the sweep.
     pub(super) fn sweep(&mut self) {
+        self.now = Instant::now();
         let deadline = self.now + SLICE;
         let mut visits = 0;
         while visits < SLICE_VISITS && self.now < deadline {

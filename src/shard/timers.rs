@@ -83,7 +83,10 @@ impl Streams {
             (Sink::Socket { socket, .. }, None) if !pending => {
                 let bytes = subscriber.framing.shared(frame);
                 match write(socket, &[IoSlice::new(&bytes)]) {
-                    Written::All => self.metrics.sent_bytes.add(bytes.len() as u64),
+                    Written::All => {
+                        subscriber.sent = head;
+                        self.metrics.sent_bytes.add(bytes.len() as u64);
+                    }
                     // A full socket needs no heartbeat.
                     Written::Some(0) => {}
                     Written::Some(count) => {
@@ -144,11 +147,10 @@ impl Streams {
 
     /// What the poll set has seen on a stream's socket.
     pub(super) fn on_ready(&mut self, ready: Readiness) {
-        let Some(subscriber) = self.subscribers.get_mut(ready.key) else { return };
-        if subscriber.generation != ready.generation {
+        if !self.is(ready.key, ready.generation) {
             return;
         }
-        let gone = match subscriber.phase {
+        let gone = match self.subscribers[ready.key].phase {
             Phase::Lingering(reason) => Closed::Ended(reason),
             Phase::Live | Phase::Ending(_) => Closed::Client,
         };

@@ -105,10 +105,10 @@ fn one_event_fits_a_ring_and_one_request_a_mailbox() {
             },
         ),
         (
-            "`publish.body_bytes_max` is 65MiB; it must be at most `mailbox.bytes_max` \
-             (64MiB), so that one request always fits a mailbox",
+            "`publish.body_bytes_max` is 9MiB; it must be at most an eighth of \
+             `mailbox.bytes_max` (64MiB), so that one request always fits a mailbox",
             |c| {
-                c.publish.body_bytes_max = Bytes::mib(65);
+                c.publish.body_bytes_max = Bytes::mib(9);
             },
         ),
         (
