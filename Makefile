@@ -75,7 +75,7 @@ clippy: components ## Lint everything, warnings denied
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 unit: deps ## Run all tests; T=name runs those whose name holds it
-	cargo test --workspace --profile fast --locked -- $(T)
+	cargo test --workspace --profile fast --locked --no-fail-fast -- $(T)
 
 loom: toolchain ## Run the concurrency models under loom
 	RUSTFLAGS="--cfg tidegate_loom" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom \

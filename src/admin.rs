@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::request::Parts;
+use http::{Method, Response};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 
@@ -38,8 +39,8 @@ type Page = Response<ResponseBody<NoStream>>;
 impl Handler for Admin {
     type Stream = NoStream;
 
-    async fn handle(self: Rc<Self>, request: Request<Incoming>) -> Answer<NoStream> {
-        Answer::Response(self.answer(request).await)
+    async fn handle(self: Rc<Self>, head: Parts, body: &mut Incoming) -> Answer<NoStream> {
+        Answer::Response(self.answer(&head, body).await)
     }
 
     fn open(&self, _: Subscription) -> Response<NoStream> {
@@ -48,10 +49,10 @@ impl Handler for Admin {
 }
 
 impl Admin {
-    async fn answer(&self, request: Request<Incoming>) -> Page {
-        let path = request.uri().path();
+    async fn answer(&self, head: &Parts, body: &mut Incoming) -> Page {
+        let path = head.uri.path();
         if path == publish_route::PATH || path.starts_with(publish_route::TOPICS) {
-            return self.publish.answer(request).await;
+            return self.publish.answer(head, body).await;
         }
         let page: fn(&Self) -> Page = match path {
             "/healthz" => Self::health,
@@ -59,7 +60,7 @@ impl Admin {
             "/metrics" => Self::scrape,
             _ => return not_found(path),
         };
-        match *request.method() {
+        match head.method {
             Method::GET | Method::HEAD => page(self),
             _ => method_not_allowed("GET, HEAD"),
         }

@@ -94,7 +94,7 @@ fn one_bad_event_refuses_its_whole_batch() {
         }
     }
     let half = b"{\"topic\":\"good\"}\n{\"topic\":\"go";
-    newsroom.refuses("/publish", &[NDJSON], half, (400, "[1]"));
+    newsroom.refuses("/publish", &[NDJSON], half, (400, "[1].topic"));
     newsroom.refuses("/publish", &[NDJSON], b"\n \r\n", (400, "body"));
 }
 

@@ -21,6 +21,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::header::EXPECT;
+use http::request::Parts;
 use http::{Request, Response, Version};
 use http_body_util::Either;
 use hyper::body::{Body, Incoming};
@@ -32,6 +34,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::io::Sniffed;
+use super::leftover::{LeftoverBounds, settle};
 use super::{LocalExec, ResponseBody};
 use crate::subscribe::Subscription;
 
@@ -62,6 +65,8 @@ pub struct Options {
     pub header_timeout: Duration,
     /// Streams of one HTTP/2 connection.
     pub http2_streams_max: u32,
+    /// What may be left of a request's body.
+    pub leftover: LeftoverBounds,
 }
 
 /// A route's answer.
@@ -77,11 +82,12 @@ pub trait Handler: 'static {
     /// The body of a stream that stays in hyper.
     type Stream: Body<Data = Bytes, Error = Infallible> + 'static;
 
-    /// Answers one request.
+    /// Answers one request. What it leaves of the body is seen to by the connection.
     fn handle(
         self: Rc<Self>,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Answer<Self::Stream>> + 'static;
+        head: Parts,
+        body: &mut Incoming,
+    ) -> impl Future<Output = Answer<Self::Stream>>;
 
     /// Opens a stream over HTTP/2.
     fn open(&self, subscription: Subscription) -> Response<Self::Stream>;
@@ -155,6 +161,20 @@ async fn sniff(stream: &mut TcpStream, prefix: &mut BytesMut) -> io::Result<Prot
     }
 }
 
+async fn answer<H: Handler>(
+    handler: Rc<H>,
+    request: Request<Incoming>,
+    leftover: LeftoverBounds,
+) -> Answer<H::Stream> {
+    let (head, mut body) = request.into_parts();
+    let awaited = head.headers.contains_key(EXPECT);
+    let mut answer = handler.handle(head, &mut body).await;
+    if let Answer::Response(response) = &mut answer {
+        settle(response, body, awaited, leftover).await;
+    }
+    answer
+}
+
 type Recorded = Rc<RefCell<Option<(Subscription, Version)>>>;
 
 async fn serve_http1<H: Handler>(
@@ -168,10 +188,10 @@ async fn serve_http1<H: Handler>(
     let flushed = Rc::new(Cell::new(false));
     let service = service_fn(|request: Request<Incoming>| {
         let version = request.version();
-        let answer = Rc::clone(&handler).handle(request);
+        let handler = Rc::clone(&handler);
         let (recorded, flushed) = (Rc::clone(&recorded), Rc::clone(&flushed));
         Box::pin(async move {
-            match answer.await {
+            match answer(handler, request, options.leftover).await {
                 Answer::Response(response) => Ok::<_, Infallible>(response),
                 Answer::Stream(subscription) => {
                     *recorded.borrow_mut() = Some((subscription, version));
@@ -246,7 +266,8 @@ async fn serve_http2<H: Handler>(
     let service = service_fn(|request: Request<Incoming>| {
         let handler = Rc::clone(&handler);
         async move {
-            Ok::<_, Infallible>(match Rc::clone(&handler).handle(request).await {
+            let answered = answer(Rc::clone(&handler), request, options.leftover).await;
+            Ok::<_, Infallible>(match answered {
                 Answer::Response(response) => response,
                 Answer::Stream(subscription) => handler.open(subscription).map(Either::Right),
             })

@@ -6,6 +6,7 @@
 mod connection;
 mod exec;
 mod io;
+mod leftover;
 mod problem;
 pub mod public;
 pub mod publish_route;
@@ -13,4 +14,5 @@ mod response;
 
 pub use connection::{Answer, Handler, Options, Outcome, Takeover, serve};
 pub use exec::LocalExec;
+pub use leftover::LeftoverBounds;
 pub use response::{ResponseBody, json, method_not_allowed, not_found, problem, text};

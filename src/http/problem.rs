@@ -4,6 +4,7 @@ use crate::error::Problem;
 use crate::hub::Overloaded;
 use crate::publish::{Fault, PublishError};
 use crate::subscribe::SubscribeError;
+use crate::topic::TopicError;
 
 impl From<&SubscribeError> for Problem {
     fn from(error: &SubscribeError) -> Self {
@@ -30,10 +31,10 @@ impl From<&PublishError> for Problem {
             Fault::TooManyEvents { .. } => (413, "too-many-events", "Too many events"),
             Fault::NoTopic => (400, "no-topic", "No topic"),
             Fault::TooManyTopics { .. } => (400, "too-many-topics", "Too many topics"),
+            Fault::Topic(TopicError::TooLong) => (413, "topic-too-long", "Topic too long"),
             Fault::Topic(_) => (400, "bad-topic", "Bad topic"),
-            Fault::EventNameTooLong | Fault::EventNameCharacter(_) => {
-                (400, "bad-event-name", "Bad event name")
-            }
+            Fault::EventNameTooLong => (413, "event-name-too-long", "Event name too long"),
+            Fault::EventNameCharacter(_) => (400, "bad-event-name", "Bad event name"),
             Fault::Reserved(_) => (403, "reserved-name", "Reserved name"),
             Fault::Retry => (400, "bad-retry", "Bad retry"),
             Fault::EventTooLarge { .. } => (413, "event-too-large", "Event too large"),

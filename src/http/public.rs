@@ -1,6 +1,7 @@
 //! The public listener's routes: streams, and 404 for everything else.
 
-use http::{Method, Request, Response};
+use http::request::Parts;
+use http::{Method, Response};
 use http_body_util::Either;
 use hyper::body::{Body, Incoming};
 
@@ -18,8 +19,7 @@ pub const STREAM_HEADERS: [(&str, &str); 4] = [
 ];
 
 /// Answers a request to the public listener.
-pub fn answer<S>(request: Request<Incoming>, topics_max: usize) -> Answer<S> {
-    let (head, body) = request.into_parts();
+pub fn answer<S>(head: &Parts, body: &Incoming, topics_max: usize) -> Answer<S> {
     if head.uri.path() != subscribe::PATH {
         return Answer::Response(not_found(head.uri.path()));
     }
@@ -31,7 +31,7 @@ pub fn answer<S>(request: Request<Incoming>, topics_max: usize) -> Answer<S> {
         let refused = Problem::new(400, "unexpected-body", "Unexpected body", detail);
         return Answer::Response(problem(&refused.in_field("body")));
     }
-    match subscribe::parse(&head, topics_max) {
+    match subscribe::parse(head, topics_max) {
         Err(error) => {
             tracing::debug!(%error, query = ?head.uri.query(), "refused a subscription");
             Answer::Response(problem(&Problem::from(&error)))

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use percent_encoding::percent_decode_str;
@@ -58,9 +58,8 @@ struct Accepted {
 
 impl PublishRoute {
     /// Answers a request whose path is [`PATH`] or begins with [`TOPICS`].
-    pub async fn answer<S>(&self, request: Request<Incoming>) -> Response<ResponseBody<S>> {
-        let (head, body) = request.into_parts();
-        let response = match self.publish(&head, body).await {
+    pub async fn answer<S>(&self, head: &Parts, body: &mut Incoming) -> Response<ResponseBody<S>> {
+        let response = match self.publish(head, body).await {
             Ok((receipt, single)) => accepted(receipt, single),
             Err(Refused::Method) => method_not_allowed("POST"),
             Err(Refused::Problem(refused)) => {
@@ -72,7 +71,7 @@ impl PublishRoute {
         response
     }
 
-    async fn publish(&self, head: &Parts, body: Incoming) -> Result<(Receipt, bool), Refused> {
+    async fn publish(&self, head: &Parts, body: &mut Incoming) -> Result<(Receipt, bool), Refused> {
         if head.method != Method::POST {
             return Err(Refused::Method);
         }
@@ -87,7 +86,7 @@ impl PublishRoute {
             Some(_) => None,
             None => Some(format(&head.headers)?),
         };
-        let body = self.read(&head.headers, body).await?;
+        let body = self.read(body).await?;
         // Time counts from here: a publisher's slow upload is not the gateway's latency.
         let accepted = Instant::now();
         let parsed = match format {
@@ -107,16 +106,11 @@ impl PublishRoute {
         Ok((receipt, single))
     }
 
-    /// Reads the body, never holding more than the bound. A body that is announced too large is
-    /// not read at all if the client waits for a go-ahead, and otherwise read and thrown away up
-    /// to the bound once more, so that most clients get to see the answer.
-    async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Refused> {
+    /// Reads the body, never holding more than the bound. One that is announced too large is not
+    /// held at all.
+    async fn read(&self, body: &mut Incoming) -> Result<Bytes, Refused> {
         let max = self.body_bytes_max;
         if body.size_hint().lower() > max as u64 {
-            if !headers.contains_key(EXPECT) {
-                // Whatever this ends with, the answer is the same.
-                let _ = timeout(self.body_timeout, discard(&mut body, 2 * max)).await;
-            }
             return Err(too_large(max));
         }
         timeout(self.body_timeout, collect(body, max)).await.unwrap_or_else(|_| {
@@ -127,7 +121,7 @@ impl PublishRoute {
 }
 
 /// Reads a body of at most `max` bytes. One that arrives in one piece is not copied.
-async fn collect(mut body: Incoming, max: usize) -> Result<Bytes, Refused> {
+async fn collect(body: &mut Incoming, max: usize) -> Result<Bytes, Refused> {
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -156,16 +150,6 @@ enum Refused {
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
         Self::Problem(problem)
-    }
-}
-
-async fn discard(body: &mut Incoming, max: usize) {
-    let mut length = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        length += frame.data_ref().map_or(0, Bytes::len);
-        if length > max {
-            return;
-        }
     }
 }
 

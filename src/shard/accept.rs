@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::Response;
+use http::request::Parts;
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
@@ -166,8 +167,8 @@ pub(super) struct Public {
 impl Handler for Public {
     type Stream = StreamBody;
 
-    async fn handle(self: Rc<Self>, request: Request<Incoming>) -> Answer<StreamBody> {
-        public::answer(request, self.topics_max)
+    async fn handle(self: Rc<Self>, head: Parts, body: &mut Incoming) -> Answer<StreamBody> {
+        public::answer(&head, body, self.topics_max)
     }
 
     fn open(&self, subscription: Subscription) -> Response<StreamBody> {

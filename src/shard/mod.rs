@@ -49,7 +49,7 @@ use tokio::time::{sleep, timeout};
 use self::accept::{Acceptor, Permit, Places, Public};
 use self::streams::Streams;
 use crate::config::schema::Config;
-use crate::http::{Handler, Options, Takeover};
+use crate::http::{Handler, LeftoverBounds, Options, Takeover};
 use crate::hub::{EventMailbox, Hub};
 use crate::metrics::{ListenerName, Metrics, ShardMetrics};
 
@@ -114,6 +114,9 @@ const DRAIN_SPREAD: f64 = 0.8;
 /// clients a second come back elsewhere.
 const DRAIN_PER_STREAM: Duration = Duration::from_millis(2);
 
+/// What is read and thrown away of a body that a public request should not have had.
+const PUBLIC_LEFTOVER_BYTES_MAX: usize = 64 * 1024;
+
 /// How often a draining shard looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
@@ -130,9 +133,13 @@ impl<H: Handler> Shard<H> {
     async fn serve(self) -> io::Result<()> {
         let server = &self.config.server;
         let cells = self.metrics.shard(self.index);
-        let options = Options {
+        let options = |leftover_bytes_max| Options {
             header_timeout: server.header_timeout.0,
             http2_streams_max: server.http2_streams_max,
+            leftover: LeftoverBounds {
+                bytes_max: leftover_bytes_max,
+                timeout: server.body_timeout.0,
+            },
         };
         let streams =
             Streams::new(&self.config, Arc::clone(&self.hub), self.mailbox, Arc::clone(&cells))?;
@@ -146,7 +153,7 @@ impl<H: Handler> Shard<H> {
                 streams: Rc::clone(&streams),
                 topics_max: self.config.stream.topics_max,
             }),
-            options,
+            options: options(PUBLIC_LEFTOVER_BYTES_MAX),
             lifecycle: self.lifecycle.clone(),
             until: Lifecycle::Draining,
         };
@@ -162,7 +169,7 @@ impl<H: Handler> Shard<H> {
             listener: tokio::net::TcpListener::from_std(self.internal)?,
             places: places(ListenerName::Internal, (Arc::default(), usize::MAX)),
             handler: Rc::new(self.admin),
-            options,
+            options: options(2 * self.config.publish.body_bytes_max.0),
             lifecycle: self.lifecycle.clone(),
             until: Lifecycle::Stopping,
         };

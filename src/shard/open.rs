@@ -117,14 +117,16 @@ impl Streams {
         self.metrics.topics.set(self.audiences.topics() as u64);
     }
 
-    /// What a new stream is told first. A cursor that this shard has not come to yet may still be
-    /// good: another shard was quicker. So the mailbox is emptied before it is judged.
+    /// What a new stream is told first. It begins at the hub's head, so the mailbox is emptied
+    /// first: what was acknowledged before the stream opened is not sent to it, and a cursor that
+    /// this shard has not come to yet, since another was quicker, is good.
     fn greet(&mut self, subscription: &Subscription) -> Greeting {
-        if let Cursor::At(id) = subscription.cursor
-            && id.epoch == self.hub.epoch()
-            && id.seq > self.applied
-            && id.seq <= self.hub.settled_head()
-        {
+        let ahead = match subscription.cursor {
+            Cursor::At(id) => id.epoch == self.hub.epoch() && id.seq > self.hub.head(),
+            Cursor::Live | Cursor::Unreadable => false,
+        };
+        let head = if ahead { self.hub.settled_head() } else { self.hub.head() };
+        if self.applied < head {
             self.deliver_all();
         }
         let head = self.applied;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::newsroom::{JSON, NDJSON, Newsroom};
-use super::support::http::request_bytes;
-use super::support::{Builder, Connection, Deadline, Gateway, Received};
+use super::support::http::{Header, request_bytes};
+use super::support::{Builder, Connection, Deadline, Gateway, Received, pause};
 
 #[test]
 fn f06_an_oversized_field_is_refused() {
@@ -139,6 +139,42 @@ fn f06_memory_does_not_grow_by_what_is_announced() {
     let allowed = 2 * sent + (16 << 20);
     let grown = newsroom.gateway.rss().saturating_sub(before);
     assert!(grown < allowed, "{grown} bytes more for {sent} bytes sent");
+}
+
+/// What is refused by its head alone, with its status: the body is still on its way then.
+const REFUSED_BY_THEIR_HEADS: [(&str, &str, Header<'_>, u16); 6] = [
+    ("POST", "/nowhere", JSON, 404),
+    ("PUT", "/publish", JSON, 405),
+    ("PUT", "/topics/t", JSON, 405),
+    ("POST", "/publish", ("content-type", "text/plain"), 415),
+    ("POST", "/publish", ("sec-fetch-site", "cross-site"), 403),
+    ("POST", "/topics/t", ("idempotency-key", "k"), 400),
+];
+
+#[test]
+fn a_refused_request_may_bring_its_body_late() {
+    let mut newsroom = Newsroom::open();
+    for (method, path, header, status) in REFUSED_BY_THEIR_HEADS {
+        let request = request_bytes(method, path, &[header], br#"{"topic":"t"}"#);
+        let (head, body) = request.split_at(request.len() - 13);
+        newsroom.publisher.send(head);
+        // Two segments on the wire, as some clients send them.
+        pause(Duration::from_millis(20));
+        newsroom.publisher.send(body);
+        newsroom.publisher.read_response(method).expect_whole_problem(status);
+        newsroom.goes_on();
+    }
+}
+
+#[test]
+fn a_refused_request_may_bring_a_large_body() {
+    let mut newsroom = Newsroom::open();
+    for (method, path, header, status) in REFUSED_BY_THEIR_HEADS {
+        let body = vec![b'x'; 300_000];
+        let response = newsroom.publisher.request(method, path, &[header], &body);
+        response.expect_whole_problem(status);
+        newsroom.goes_on();
+    }
 }
 
 #[test]

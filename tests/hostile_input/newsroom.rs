@@ -39,7 +39,13 @@ impl Newsroom {
 
     /// This request is refused so, and leaves no trace.
     #[track_caller]
-    pub(crate) fn refuses(&mut self, path: &str, headers: &[Header<'_>], body: &[u8], why: (u16, &str)) {
+    pub(crate) fn refuses(
+        &mut self,
+        path: &str,
+        headers: &[Header<'_>],
+        body: &[u8],
+        why: (u16, &str),
+    ) {
         let response = self.publisher.request("POST", path, headers, body);
         response.expect_refused(why.0, why.1);
         self.goes_on();

@@ -403,3 +403,27 @@ fn address(fields: &Value, name: &str) -> SocketAddr {
     let text = fields[name].as_str().unwrap_or_default();
     text.parse().unwrap_or_else(|_| panic!("{name} is not an address in {fields}"))
 }
+
+impl Builder {
+    /// Starts the gateway under a limit of open files, which it cannot raise.
+    #[track_caller]
+    pub fn start_with_open_files(self, limit: u32) -> Gateway {
+        let script = format!(r#"ulimit -n {limit} && exec "$0" "$@""#);
+        let binary = tidegate().get_program().to_owned();
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).arg(binary).arg("run").args(["--log-format", "json"]);
+        command.args(["--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0"]);
+        command.args(self.args).envs(self.env);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("sh is there");
+        let log = Lines::of(child.stderr.take().expect("stderr is piped"));
+        let process = Process { child, log, config: None };
+        let listening = process.log.wait_from(0, Deadline::patient(), |line| {
+            let entry: Value = serde_json::from_str(line).ok()?;
+            (entry["message"] == "listening")
+                .then(|| (address(&entry, "public"), address(&entry, "internal")))
+        });
+        let (public, internal) = listening.expect("the gateway logs that it listens");
+        Gateway { process, public, internal }
+    }
+}

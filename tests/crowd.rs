@@ -1,0 +1,117 @@
+//! Ten thousand streams at once, opened and judged by the load tester, which shares no code with the
+//! gateway: every event is accounted for on every stream. Nothing here is about speed.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use support::Gateway;
+
+const STREAMS: u64 = 10_000;
+
+/// One crowd at a time: each needs the machine, and its descriptors, for itself.
+fn alone() -> MutexGuard<'static, ()> {
+    static CROWD: Mutex<()> = Mutex::new(());
+    CROWD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs the load tester against a gateway; gives its report. Violations fail the test.
+#[track_caller]
+fn loadtest(gateway: &Gateway, scenario: &str, args: &str) -> Value {
+    let binary = Path::new(env!("CARGO_BIN_EXE_tidegate")).with_file_name("tidegate-loadtest");
+    assert!(
+        binary.exists(),
+        "{} is not built: run `cargo build -p tidegate-loadtest` with the profile and target \
+         folder of this test, or `cargo test --workspace`",
+        binary.display()
+    );
+    let mut command = Command::new(binary);
+    command.arg(scenario).args(["--public", &format!("http://{}", gateway.public)]);
+    if scenario == "fanout" {
+        command.args(["--internal", &format!("http://{}", gateway.internal)]);
+    }
+    command.args(args.split_whitespace()).args(["--quiet", "--json", "-"]);
+    let output = command.stdin(Stdio::null()).output().expect("the load tester runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("no report ({error}), {}: {said}", output.status));
+    assert_eq!(report["violations"]["total"], 0, "{}", report["violations"]);
+    assert!(output.status.success(), "{}: {said}", output.status);
+    report
+}
+
+#[track_caller]
+fn number(report: &Value, path: &str) -> u64 {
+    let value = report.pointer(path).and_then(Value::as_u64);
+    value.unwrap_or_else(|| panic!("no number at {path} in {report:#}"))
+}
+
+/// What the gateway counted is what the load tester saw.
+#[track_caller]
+fn expect_counted(gateway: &Gateway, published: u64, lost: u64) {
+    gateway.expect_metric("tidegate_subscribers", &[], 0.0);
+    let count = |name: &str| gateway.metric(name, &[]) as u64;
+    assert_eq!(count("tidegate_streams_opened_total"), STREAMS);
+    assert_eq!(count("tidegate_streams_closed_total"), STREAMS);
+    assert_eq!(count("tidegate_events_published_total"), published);
+    let (delivered, dropped) =
+        (count("tidegate_events_delivered_total"), count("tidegate_events_dropped_total"));
+    assert_eq!(delivered + dropped, published * STREAMS, "{delivered} + {dropped}");
+    assert_eq!(dropped, lost);
+    assert_eq!(count("tidegate_ring_frames"), 0);
+}
+
+#[test]
+fn ten_thousand_streams_get_every_event_once_and_in_order() {
+    let _alone = alone();
+    let gateway = Gateway::start();
+    let args = format!("--streams {STREAMS} --rate 20 --duration 10s --settle 60s");
+    let report = loadtest(&gateway, "fanout", &args);
+    let published = number(&report, "/events_published");
+    assert!(published >= 200, "{published} events");
+    assert_eq!(number(&report, "/events_accepted"), published);
+    assert_eq!(number(&report, "/deliveries"), published * STREAMS);
+    assert_eq!(number(&report, "/unsettled"), 0);
+    assert_eq!(number(&report, "/gaps"), 0);
+    expect_counted(&gateway, published, 0);
+}
+
+#[test]
+fn f41_a_thousand_stuck_streams_of_ten_thousand_cost_the_others_nothing() {
+    const RING: u64 = 32;
+    let _alone = alone();
+    let gateway = Gateway::builder()
+        .env("TIDEGATE__STREAM__RING_FRAMES_MAX", &RING.to_string())
+        .env("TIDEGATE__SERVER__SEND_BUFFER", "16KiB")
+        .start();
+    let args = format!(
+        "--streams {STREAMS} --rate 20 --duration 10s --settle 60s --event-bytes 2048 \
+         --stuck-percent 10 --stuck-rcvbuf 4096 --require-one-gap"
+    );
+    let report = loadtest(&gateway, "fanout", &args);
+    let published = number(&report, "/events_published");
+    let stuck = number(&report, "/stuck/streams");
+    let lost = number(&report, "/stuck/lost_declared");
+    assert_eq!(stuck, STREAMS / 10);
+    assert_eq!(number(&report, "/gaps"), stuck, "only stuck streams have gaps");
+    assert_eq!(number(&report, "/dropped_declared"), lost, "only stuck streams lose events");
+    assert_eq!(number(&report, "/deliveries") + lost, published * STREAMS);
+    assert_eq!(report["stuck"]["each_had_one_gap"], true);
+    assert!(number(&report, "/stuck/events_after_gap_max") <= RING, "{:#}", report["stuck"]);
+    assert_eq!(number(&report, "/unsettled"), 0);
+    assert_eq!(gateway.metric("tidegate_gaps_total", &[("reason", "slow")]) as u64, stuck);
+    expect_counted(&gateway, published, lost);
+}
+
+#[test]
+fn f74_a_thousand_streams_end_at_80_to_100_percent_of_the_cap() {
+    let _alone = alone();
+    let gateway = Gateway::builder().env("STREAM_MAX_SECONDS", "2").start();
+    // The grace is for the load tester, which may be late to read.
+    let report = loadtest(&gateway, "cap", "--streams 1000 --cap 2s --grace 100ms");
+    assert_eq!(number(&report, "/ended"), 1000);
+    gateway.expect_metric("tidegate_streams_closed_total", &[("reason", "max_lifetime")], 1000.0);
+}
