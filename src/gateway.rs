@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::{self, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 use tracing_subscriber::EnvFilter;
@@ -76,6 +76,12 @@ impl std::error::Error for GatewayError {}
 pub fn run(config: Config) -> Result<(), GatewayError> {
     start_log(&config.log)?;
     let config = Arc::new(config);
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| GatewayError::System("cannot start a runtime", error))?;
+    // Before anybody can know that the gateway runs, and tell it to stop.
+    let signals = Signals::listen(&runtime)?;
     let server = &config.server;
     let shard_count = shard_count(server);
     let connections_max = connections_max(server);
@@ -148,11 +154,8 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         threads.push(spawn(shard, died_tx.clone())?);
     }
 
-    let outcome = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| GatewayError::System("cannot start a runtime", error))?
-        .block_on(live(&advance, drained, died, shard_count, server.drain.0));
+    let outcome =
+        runtime.block_on(live(&advance, signals, drained, died, shard_count, server.drain.0));
     advance.send_replace(Lifecycle::Stopping);
     for thread in threads {
         // A shard that panicked has been reported by the panic itself.
@@ -162,22 +165,43 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     outcome
 }
 
+/// The signals that end a gateway.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen(runtime: &Runtime) -> Result<Self, GatewayError> {
+        let _entered = runtime.enter();
+        let listen = |kind| {
+            signal(kind).map_err(|error| GatewayError::System("cannot listen for signals", error))
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// Waits for a signal, drains, and returns when everything may stop.
 async fn live(
     advance: &watch::Sender<Lifecycle>,
+    mut signals: Signals,
     mut drained: mpsc::Receiver<()>,
     mut died: mpsc::Receiver<()>,
     shard_count: usize,
     drain: Duration,
 ) -> Result<(), GatewayError> {
-    let listen = |kind| {
-        signal(kind).map_err(|error| GatewayError::System("cannot listen for signals", error))
-    };
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = signals.received() => {}
         _ = died.recv() => return Err(GatewayError::ShardDied),
     }
     let deadline = Instant::now() + drain;
@@ -191,8 +215,7 @@ async fn live(
     tokio::select! {
         () = all_drained => tracing::info!("every stream has ended"),
         () = sleep_until(deadline.into()) => tracing::warn!("the drain time is over"),
-        _ = terminate.recv() => tracing::warn!("told again: stopping at once"),
-        _ = interrupt.recv() => tracing::warn!("told again: stopping at once"),
+        () = signals.received() => tracing::warn!("told again: stopping at once"),
         _ = died.recv() => return Err(GatewayError::ShardDied),
     }
     Ok(())

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -16,12 +16,16 @@ const SUBSCRIBE: &[u8] = b"GET /events?topic=t HTTP/1.1\r\nhost: tidegate.test\r
 const UNSOLICITED_BYTES_MAX: usize = 64 * 1024;
 
 /// A connection whose kernel receives little ahead of its reader.
+#[track_caller]
 fn narrow_connection(gateway: &Gateway) -> Connection {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.set_tcp_nodelay(true).unwrap();
-    socket.connect(&gateway.public.into()).unwrap();
-    Connection::from(std::net::TcpStream::from(socket))
+    let connect = || -> std::io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(gateway.public), Type::STREAM, None)?;
+        socket.set_recv_buffer_size(4096)?;
+        socket.set_tcp_nodelay(true)?;
+        socket.connect(&gateway.public.into())?;
+        Ok(socket.into())
+    };
+    Connection::from(connect().expect("the public listener accepts"))
 }
 
 /// Waits until this text has come, and leaves it in the buffer.
