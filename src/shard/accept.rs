@@ -4,8 +4,6 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Response;
@@ -15,10 +13,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use super::body::StreamBody;
+use super::places::{Permit, Places};
 use super::streams::Streams;
 use super::{Lifecycle, LifecycleWatch};
 use crate::http::{Answer, Handler, Options, Outcome, Takeover, public, serve};
-use crate::metrics::{ListenerName, ShardMetrics};
 use crate::subscribe::Subscription;
 
 /// Pauses after a failed accept: doubled up to the longest while it keeps failing. The connections
@@ -28,48 +26,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Pause before looking again whether a connection may be accepted.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
-
-/// How many connections the process may hold, all shards together.
-#[derive(Debug)]
-pub(super) struct Places {
-    taken: Arc<AtomicUsize>,
-    max: usize,
-    name: ListenerName,
-    metrics: Arc<ShardMetrics>,
-}
-
-/// A connection's place: given back when dropped.
-pub(super) struct Permit {
-    places: Rc<Places>,
-}
-
-impl Places {
-    pub(super) fn new(
-        taken: Arc<AtomicUsize>,
-        max: usize,
-        name: ListenerName,
-        metrics: Arc<ShardMetrics>,
-    ) -> Rc<Self> {
-        Rc::new(Self { taken, max, name, metrics })
-    }
-
-    fn full(&self) -> bool {
-        self.taken.load(Ordering::Relaxed) >= self.max
-    }
-
-    fn take(self: &Rc<Self>) -> Permit {
-        self.taken.fetch_add(1, Ordering::Relaxed);
-        self.metrics.connections[self.name as usize].add(1);
-        Permit { places: Rc::clone(self) }
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.places.taken.fetch_sub(1, Ordering::Relaxed);
-        self.places.metrics.connections[self.places.name as usize].sub(1);
-    }
-}
 
 /// One listener of one shard, and what answers its requests.
 pub(super) struct Acceptor<H> {
@@ -101,8 +57,8 @@ impl<H: Handler> Acceptor<H> {
                 }
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
-                    self.places.metrics.accept_errors.add(1);
-                    let listener = self.places.name.as_str();
+                    self.places.count_failure();
+                    let listener = self.places.listener();
                     tracing::warn!(%error, listener, ?pause, "cannot accept connections");
                     sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);

@@ -6,12 +6,11 @@ use std::collections::HashMap;
 
 use slab::Slab;
 
-use super::index::Index;
+use super::index::{AudienceKey, Index};
 use super::log::Log;
 use crate::hub::{Destination, Event};
 use crate::topic::Filter;
 
-pub(super) type AudienceKey = usize;
 pub(super) type StreamKey = usize;
 
 pub(super) struct Audience {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::audience::AudienceKey;
+use super::index::AudienceKey;
 use super::log::Log;
 use super::subscriber::Framing;
 use crate::metrics::ShardMetrics;

@@ -6,8 +6,10 @@ use std::collections::HashMap;
 
 use slab::Slab;
 
-use super::audience::AudienceKey;
 use crate::topic::{Filter, Topic};
+
+/// What the index finds.
+pub(super) type AudienceKey = usize;
 
 #[derive(Default)]
 pub(super) struct Index {

@@ -22,6 +22,7 @@ mod log;
 #[cfg(tidegate_loom)]
 mod loom_tests;
 mod open;
+mod places;
 mod poll_set;
 mod ring;
 mod streams;
@@ -46,7 +47,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
-use self::accept::{Acceptor, Permit, Places, Public};
+use self::accept::{Acceptor, Public};
+use self::places::{Permit, Places};
 use self::streams::Streams;
 use crate::config::schema::Config;
 use crate::http::{Handler, LeftoverBounds, Options, Takeover};

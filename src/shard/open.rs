@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use http::Version;
 use mio::net::TcpStream;
 
-use super::accept::Permit;
 use super::audience::StreamKey;
+use super::places::Permit;
 use super::streams::{Streams, protocol};
 use super::subscriber::{Framing, Phase, Sink, Subscriber};
 use super::wheel::{TICK_MS, Tick};

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use slab::Slab;
 
-use super::audience::{AudienceKey, Audiences, StreamKey};
+use super::audience::{Audiences, StreamKey};
 use super::batch::Batches;
+use super::index::AudienceKey;
 use super::poll_set::PollSet;
 use super::ring::{Ring, RingBounds};
 use super::subscriber::{Backlog, Framing, Phase, Sink, Subscriber};

@@ -7,8 +7,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use mio::net::TcpStream;
 
-use super::accept::Permit;
-use super::audience::AudienceKey;
+use super::index::AudienceKey;
+use super::places::Permit;
 use super::ring::Ring;
 use super::wheel::Tick;
 use crate::sse::{EndReason, Frame};
