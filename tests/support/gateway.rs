@@ -30,6 +30,7 @@ pub struct Builder {
     args: Vec<String>,
     env: Vec<(String, String)>,
     config: Option<String>,
+    open_files: Option<u32>,
 }
 
 impl Builder {
@@ -68,6 +69,13 @@ impl Builder {
         }
     }
 
+    /// Starts the gateway under a limit of open files, which it cannot raise.
+    #[track_caller]
+    pub fn start_with_open_files(mut self, limit: u32) -> Gateway {
+        self.open_files = Some(limit);
+        self.start()
+    }
+
     /// Starts a gateway that must refuse to run: gives its exit status and what it said. Only the
     /// arguments given are passed.
     #[track_caller]
@@ -83,7 +91,10 @@ impl Builder {
     #[track_caller]
     fn spawn(self, listeners: &[&str]) -> Process {
         let config = self.config.map(|text| write_config(&text));
-        let mut command = tidegate();
+        let mut command = match self.open_files {
+            None => tidegate(),
+            Some(limit) => under_file_limit(&tidegate(), limit),
+        };
         command.arg("run").args(listeners).args(["--log-format", "json"]);
         if let Some(path) = &config {
             command.arg("--config").arg(path);
@@ -389,6 +400,17 @@ fn tidegate() -> Command {
     command
 }
 
+/// The same command as the shell starts it under a limit of its own; the process id stays.
+fn under_file_limit(command: &Command, limit: u32) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!(r#"ulimit -n {limit} && exec "$0" "$@""#)]);
+    shell.arg(command.get_program());
+    for (name, _) in command.get_envs().filter(|(_, value)| value.is_none()) {
+        shell.env_remove(name);
+    }
+    shell
+}
+
 fn write_config(text: &str) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -402,28 +424,4 @@ fn write_config(text: &str) -> PathBuf {
 fn address(fields: &Value, name: &str) -> SocketAddr {
     let text = fields[name].as_str().unwrap_or_default();
     text.parse().unwrap_or_else(|_| panic!("{name} is not an address in {fields}"))
-}
-
-impl Builder {
-    /// Starts the gateway under a limit of open files, which it cannot raise.
-    #[track_caller]
-    pub fn start_with_open_files(self, limit: u32) -> Gateway {
-        let script = format!(r#"ulimit -n {limit} && exec "$0" "$@""#);
-        let binary = tidegate().get_program().to_owned();
-        let mut command = Command::new("sh");
-        command.args(["-c", &script]).arg(binary).arg("run").args(["--log-format", "json"]);
-        command.args(["--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0"]);
-        command.args(self.args).envs(self.env);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("sh is there");
-        let log = Lines::of(child.stderr.take().expect("stderr is piped"));
-        let process = Process { child, log, config: None };
-        let listening = process.log.wait_from(0, Deadline::patient(), |line| {
-            let entry: Value = serde_json::from_str(line).ok()?;
-            (entry["message"] == "listening")
-                .then(|| (address(&entry, "public"), address(&entry, "internal")))
-        });
-        let (public, internal) = listening.expect("the gateway logs that it listens");
-        Gateway { process, public, internal }
-    }
 }
