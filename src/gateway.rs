@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::Admin;
@@ -29,6 +29,9 @@ use crate::sync::Mailbox;
 
 /// Descriptors kept for everything that is not a public connection: listeners, publishers, logs.
 const DESCRIPTORS_RESERVED: u64 = 256;
+
+/// Longest time from the order to stop to the end of the process.
+const STOP_MAX: Duration = Duration::from_secs(2);
 
 /// Why the gateway did not start, or stopped by itself.
 #[derive(Debug)]
@@ -111,7 +114,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
 
     let (advance, lifecycle) = watch::channel(Lifecycle::Running);
     let (drained_tx, drained) = mpsc::channel(shard_count);
-    let (died_tx, died) = mpsc::channel(shard_count);
+    let (died_tx, mut died) = mpsc::channel(shard_count);
     let connections = Arc::new(AtomicUsize::new(0));
     tracing::info!(
         public = %address_of(&public)?,
@@ -123,7 +126,6 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         "listening"
     );
 
-    let mut threads = Vec::with_capacity(shard_count);
     let parts = public.into_iter().zip(internal).zip(mailboxes).enumerate();
     for (index, ((public, internal), mailbox)) in parts {
         let lifecycle = LifecycleWatch(lifecycle.clone());
@@ -151,17 +153,22 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
             lifecycle,
             drained: drained_tx.clone(),
         };
-        threads.push(spawn(shard, died_tx.clone())?);
+        spawn(shard, died_tx.clone())?;
     }
 
     let outcome =
-        runtime.block_on(live(&advance, signals, drained, died, shard_count, server.drain.0));
+        runtime.block_on(live(&advance, signals, drained, &mut died, shard_count, server.drain.0));
     advance.send_replace(Lifecycle::Stopping);
-    for thread in threads {
-        // A shard that panicked has been reported by the panic itself.
-        let _ = thread.join();
+    let all_ended = async {
+        for _ in 0..shard_count {
+            died.recv().await;
+        }
+    };
+    // A shard that is stuck ends with the process.
+    match runtime.block_on(async { timeout(STOP_MAX, all_ended).await }) {
+        Ok(()) => tracing::info!("stopped"),
+        Err(_) => tracing::warn!("stopped, although a shard did not end in time"),
     }
-    tracing::info!("stopped");
     outcome
 }
 
@@ -196,7 +203,7 @@ async fn live(
     advance: &watch::Sender<Lifecycle>,
     mut signals: Signals,
     mut drained: mpsc::Receiver<()>,
-    mut died: mpsc::Receiver<()>,
+    died: &mut mpsc::Receiver<()>,
     shard_count: usize,
     drain: Duration,
 ) -> Result<(), GatewayError> {
@@ -221,10 +228,7 @@ async fn live(
     Ok(())
 }
 
-fn spawn(
-    shard: Shard<Admin>,
-    died: mpsc::Sender<()>,
-) -> Result<thread::JoinHandle<()>, GatewayError> {
+fn spawn(shard: Shard<Admin>, died: mpsc::Sender<()>) -> Result<(), GatewayError> {
     /// Tells when the thread ends, by panic too.
     struct Deathbed(mpsc::Sender<()>);
     impl Drop for Deathbed {
@@ -242,6 +246,7 @@ fn spawn(
                 tracing::error!(%error, index, "a shard failed");
             }
         })
+        .map(drop)
         .map_err(|error| GatewayError::System("cannot start a thread", error))
 }
 

@@ -37,7 +37,17 @@ pub struct Event {
 
 impl Weigh for Arc<Event> {
     fn weight(&self) -> usize {
-        self.frame.size()
+        self.frame.size() + self.to.size()
+    }
+}
+
+impl Destination {
+    /// Bytes that the topics' names take: an event keeps them alive wherever it waits.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Everyone => 0,
+            Self::Topics(topics) => topics.iter().map(|topic| topic.as_str().len()).sum(),
+        }
     }
 }
 
@@ -112,7 +122,7 @@ impl Hub {
     /// `now` is when the publisher's request was accepted. Never waits for a consumer.
     pub fn publish(&self, batch: Vec<Submission>, now: Instant) -> Result<Receipt, Overloaded> {
         let count = batch.len();
-        let bytes = batch.iter().map(|submission| submission.draft.size()).sum();
+        let bytes = batch.iter().map(|event| event.draft.size() + event.to.size()).sum();
         let first = {
             let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
             if !self.mailboxes.iter().all(|mailbox| mailbox.has_room(count, bytes)) {

@@ -7,6 +7,10 @@ use std::sync::Arc;
 /// Longest topic or pattern, in bytes of UTF-8.
 pub const TOPIC_BYTES_MAX: usize = 512;
 
+/// Most tokens of a pattern. A shard keeps a node for each, so this bounds what one request can
+/// make it hold.
+pub const PATTERN_TOKENS_MAX: usize = 16;
+
 /// The topic of a publish that reaches every stream.
 pub const BROADCAST: &str = "*";
 
@@ -47,6 +51,9 @@ impl Filter {
         check_text(text)?;
         if !is_pattern(text) {
             return Ok(Self::Exact(Topic(text.into())));
+        }
+        if text.split('.').count() > PATTERN_TOKENS_MAX {
+            return Err(TopicError::TooManyTokens);
         }
         let mut tokens = text.split('.').peekable();
         while let Some(token) = tokens.next() {
@@ -104,6 +111,8 @@ pub enum TopicError {
     Wildcard,
     /// A pattern has two dots in a row, or one at an end.
     EmptyToken,
+    /// A pattern has more than [`PATTERN_TOKENS_MAX`] tokens.
+    TooManyTokens,
     /// A pattern has `>` before its end.
     TailNotLast,
 }
@@ -122,6 +131,9 @@ impl fmt::Display for TopicError {
                 write!(f, "events go to one topic each, so a token cannot be `*` or `>`")
             }
             Self::EmptyToken => write!(f, "a pattern has no empty tokens"),
+            Self::TooManyTokens => {
+                write!(f, "a pattern has at most {PATTERN_TOKENS_MAX} tokens")
+            }
             Self::TailNotLast => write!(f, "`>` is only allowed as a pattern's last token"),
         }
     }
@@ -177,5 +189,8 @@ mod tests {
         assert_eq!(Filter::parse("a.>.>"), Err(TopicError::TailNotLast));
         assert_eq!(Filter::parse("a..*"), Err(TopicError::EmptyToken));
         assert_eq!(Filter::parse("*."), Err(TopicError::EmptyToken));
+        let deepest = format!("{}*", "a.".repeat(PATTERN_TOKENS_MAX - 1));
+        assert!(Filter::parse(&deepest).is_ok());
+        assert_eq!(Filter::parse(&format!("a.{deepest}")), Err(TopicError::TooManyTokens));
     }
 }

@@ -69,7 +69,7 @@ impl Keys {
     }
 
     /// What the unknown `name` in `section` was probably meant to be, ready to print: a bare `key`
-    /// of that section, a `dotted.key` of another, or a [section].
+    /// of that section, a `dotted.key` of another, or a `[section]`.
     pub(super) fn suggest(&self, section: &str, name: &str) -> Option<String> {
         if let Named::Section(table) = self.find(section) {
             let sections = table.iter().filter(|(_, value)| value.is_table());

@@ -51,6 +51,9 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// can be dropped any more, so it is kept small.
 const HTTP2_SEND_BUFFER_BYTES: usize = 16 * 1024;
 
+/// Longest wait for the first request of a connection that was accepted when the shutdown began.
+const LAST_REQUEST: Duration = Duration::from_millis(100);
+
 /// Silence after which an HTTP/2 client is asked for a sign of life, and how long it may take.
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
 const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
@@ -122,11 +125,24 @@ pub async fn serve<H: Handler>(
     shutdown: impl Future<Output = ()>,
 ) -> Outcome {
     let mut shutdown = pin!(shutdown);
+    let mut is_shut_down = false;
+    // Polled again after it is ready: here, and then while requests are served.
+    let mut shutdown = pin!(poll_fn(|cx| {
+        is_shut_down = is_shut_down || shutdown.as_mut().poll(cx).is_ready();
+        if is_shut_down { Poll::Ready(()) } else { Poll::Pending }
+    }));
     let mut prefix = BytesMut::new();
-    let sniffed = tokio::select! {
-        biased;
-        () = &mut shutdown => return Outcome::Closed,
-        sniffed = timeout(options.header_timeout, sniff(&mut stream, &mut prefix)) => sniffed,
+    let sniffed = {
+        let mut sniffing = pin!(timeout(options.header_timeout, sniff(&mut stream, &mut prefix)));
+        tokio::select! {
+            biased;
+            sniffed = &mut sniffing => sniffed,
+            // What has come already, or is just coming, is still answered.
+            () = &mut shutdown => match timeout(LAST_REQUEST, sniffing).await {
+                Ok(sniffed) => sniffed,
+                Err(_) => return Outcome::Closed,
+            },
+        }
     };
     match sniffed {
         Ok(Ok(Protocol::Http1)) => {
@@ -212,17 +228,20 @@ async fn serve_http1<H: Handler>(
 
     let mut shutting_down = false;
     let subscribed = poll_fn(|cx| {
-        if !shutting_down && shutdown.as_mut().poll(cx).is_ready() {
+        loop {
+            if connection.poll_without_shutdown(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            if recorded.borrow().is_some() && flushed.get() {
+                return Poll::Ready(recorded.borrow_mut().take());
+            }
+            // After the request that is there: told to shut down, hyper does not read another.
+            if shutting_down || shutdown.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
             shutting_down = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        if connection.poll_without_shutdown(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        if recorded.borrow().is_some() && flushed.get() {
-            return Poll::Ready(recorded.borrow_mut().take());
-        }
-        Poll::Pending
     })
     .await;
 

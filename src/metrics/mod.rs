@@ -169,6 +169,11 @@ impl Metrics {
         Arc::clone(&self.shards[index])
     }
 
+    /// How many shards there are.
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
     /// A shard's loop has turned at `now`. Called by that shard.
     pub fn mark_alive(&self, shard: usize, now: Instant) {
         self.shards[shard].alive_at_ms.set(self.clock_ms(now));

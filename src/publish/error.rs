@@ -94,7 +94,10 @@ impl fmt::Display for Fault {
                 write!(f, "retry is a whole number of milliseconds of at most {RETRY_MS_MAX}")
             }
             Self::EventTooLarge { max } => {
-                write!(f, "the event takes more than {max} bytes on a stream")
+                write!(
+                    f,
+                    "the event, as sent on a stream, and its topics take more than {max} bytes"
+                )
             }
             Self::UnknownParameter => {
                 write!(f, "not a parameter of this request: it has `event` and `retry`")

@@ -24,7 +24,7 @@ pub const RETRY_MS_MAX: u64 = 86_400_000;
 /// What a publisher may send.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Size of one event as sent on a stream, in bytes.
+    /// Size of one event as sent on a stream, and of its topics' names, in bytes.
     pub event_bytes_max: usize,
     /// Events in one request.
     pub batch_events_max: usize,
@@ -126,7 +126,7 @@ fn submission(
         return Err(("retry", Fault::Retry));
     }
     let fields = Fields { event, retry_ms, data };
-    if encoded_len(&fields) > rules.event_bytes_max {
+    if encoded_len(&fields) + to.size() > rules.event_bytes_max {
         return Err(("data", Fault::EventTooLarge { max: rules.event_bytes_max }));
     }
     Ok(Submission { to, draft: Draft::new(&fields) })

@@ -142,6 +142,10 @@ impl Audiences {
         }
     }
 
+    pub(super) fn get(&self, key: AudienceKey) -> Option<&Audience> {
+        self.slab.get(key)
+    }
+
     pub(super) fn get_mut(&mut self, key: AudienceKey) -> Option<&mut Audience> {
         self.slab.get_mut(key)
     }

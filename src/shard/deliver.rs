@@ -1,41 +1,71 @@
-//! From the mailbox to the streams' logs and rings. Costs what the matching audiences cost, not what
-//! their streams do: those come to the log with the sweep.
+//! From the mailbox to the streams' logs and rings. Costs what the matching audiences cost, and
+//! one push for each stream that is behind; the others come to the log with the sweep.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::streams::Streams;
 use super::subscriber::Sink;
+use super::sweep::SLICE;
 use crate::hub::Event;
 use crate::metrics::Dropped;
 
-/// Events taken from the mailbox before the sweep has its turn.
+/// Events taken from the mailbox before the sweep has its turn, and how often the time is looked at.
 const EVENTS_PER_TURN: usize = 256;
+const EVENTS_PER_LOOK: usize = 16;
 
 impl Streams {
     /// Takes a turn's worth of events from the mailbox.
+    ///
+    /// The mailbox waits for the sweep: once some log is half full, nothing more is taken until
+    /// every stream that is owed a visit has had it. A log that overflows would cost streams that
+    /// have only not been visited yet, and it is the mailbox that is there to hold what comes too
+    /// fast, and publishers that are told so when it is full. Clients that do not read cannot hold
+    /// this up: a visit leaves them behind.
     pub(super) fn deliver(&mut self) {
-        for _ in 0..EVENTS_PER_TURN {
+        if self.visits_before_mail > 0 && !self.sweepable.is_empty() {
+            return;
+        }
+        let deadline = self.now + SLICE;
+        for taken in 1..=EVENTS_PER_TURN {
             let Some(event) = self.mailbox.pop() else { return };
+            if self.deliver_one(event) {
+                self.visits_before_mail = self.visits_owed();
+                return;
+            }
+            if taken % EVENTS_PER_LOOK == 0 && Instant::now() >= deadline {
+                return;
+            }
+        }
+    }
+
+    /// Takes everything up to `seq`, which must be in the mailbox.
+    pub(super) fn deliver_until(&mut self, seq: u64) {
+        while self.applied < seq
+            && let Some(event) = self.mailbox.pop()
+        {
             self.deliver_one(event);
         }
     }
 
-    /// Takes all that is in the mailbox: bounded by the mailbox.
-    pub(super) fn deliver_all(&mut self) {
-        while let Some(event) = self.mailbox.pop() {
-            self.deliver_one(event);
-        }
+    fn visits_owed(&self) -> usize {
+        let audiences = self.sweepable.iter().filter_map(|&key| self.audiences.get(key));
+        audiences.map(|audience| audience.owed).sum()
     }
 
+    /// Whether a log that it went to is half full.
     #[expect(clippy::needless_pass_by_value, reason = "the event comes from the mailbox to stay")]
-    fn deliver_one(&mut self, event: Arc<Event>) {
+    fn deliver_one(&mut self, event: Arc<Event>) -> bool {
         self.applied = event.seq;
+        let bounds = self.limits.bounds;
+        let mut crowded = false;
         let mut matching = std::mem::take(&mut self.matching);
         self.audiences.matching(&event, &mut matching);
         for key in matching.drain(..) {
             let audience = &mut self.audiences[key];
             if audience.has_readers() {
-                audience.log.push(Arc::clone(&event), self.bounds);
+                audience.log.push(Arc::clone(&event), bounds);
+                crowded |= audience.log.is_half_full(bounds);
                 audience.owe_visits();
                 if !audience.queued {
                     audience.queued = true;
@@ -59,5 +89,6 @@ impl Streams {
             }
         }
         self.matching = matching;
+        crowded
     }
 }

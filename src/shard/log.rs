@@ -1,13 +1,14 @@
 //! An audience's short log: the events that not all of its streams have been sent yet. A stream that
 //! keeps up owns nothing but its cursor into it. Bounded like a ring, since to a stream that has not
 //! been visited it is one: what falls out of it before the sweep comes by is lost to that stream,
-//! counted by its cursor.
+//! counted by its cursor. `deliver` sees to it that this is rare.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::ring::{Lost, RingBounds};
 use crate::hub::Event;
+use crate::sync::Weigh as _;
 
 #[derive(Default)]
 pub(super) struct Log {
@@ -26,7 +27,7 @@ impl Log {
     }
 
     pub(super) fn push(&mut self, event: Arc<Event>, bounds: RingBounds) {
-        let size = event.frame.size();
+        let size = event.weight();
         while self.events.len() == bounds.frames_max
             || (self.bytes + size > bounds.bytes_max && !self.events.is_empty())
         {
@@ -36,9 +37,14 @@ impl Log {
         self.events.push_back(event);
     }
 
+    /// Whether it is time to let the sweep catch up.
+    pub(super) fn is_half_full(&self, bounds: RingBounds) -> bool {
+        self.events.len() * 2 >= bounds.frames_max || self.bytes * 2 >= bounds.bytes_max
+    }
+
     fn drop_oldest(&mut self) {
         if let Some(oldest) = self.events.pop_front() {
-            self.bytes -= oldest.frame.size();
+            self.bytes -= oldest.weight();
             self.last_dropped = oldest.seq;
             self.base += 1;
         }

@@ -112,8 +112,8 @@ pub struct Shard<H> {
 /// Part of the drain time over which ends are spread; the rest is for the last ones to be read.
 const DRAIN_SPREAD: f64 = 0.8;
 
-/// Time each stream adds to the spread, so that a gateway with few streams is gone at once: 500
-/// clients a second come back elsewhere.
+/// Time each of the gateway's streams adds to the spread, so that one with few streams is gone at
+/// once: 500 clients a second come back elsewhere.
 const DRAIN_PER_STREAM: Duration = Duration::from_millis(2);
 
 /// What is read and thrown away of a body that a public request should not have had.
@@ -175,13 +175,15 @@ impl<H: Handler> Shard<H> {
             lifecycle: self.lifecycle.clone(),
             until: Lifecycle::Stopping,
         };
-        let (metrics, index) = (self.metrics, self.index);
-        let alive = move |now| metrics.mark_alive(index, now);
-
         tokio::task::spawn_local(public.run(open));
         tokio::task::spawn_local(internal.run(|_, _| ()));
-        let stopped =
-            wind_down(Rc::clone(&streams), cells, self.lifecycle, self.drained, server.drain.0);
+        // The kernel spreads connections evenly: the other shards have about as many streams.
+        let per_stream = DRAIN_PER_STREAM * self.metrics.shard_count() as u32;
+        let longest = server.drain.0.mul_f64(DRAIN_SPREAD);
+        let window = move |open: u32| per_stream.saturating_mul(open).min(longest);
+        let stopped = wind_down(Rc::clone(&streams), cells, self.lifecycle, self.drained, window);
+        let (metrics, index) = (self.metrics, self.index);
+        let alive = move |now| metrics.mark_alive(index, now);
         tokio::select! {
             failed = turn::run(streams, alive) => failed.map(|never| match never {}),
             () = stopped => Ok(()),
@@ -195,11 +197,10 @@ async fn wind_down(
     metrics: Arc<ShardMetrics>,
     mut lifecycle: LifecycleWatch,
     drained: mpsc::Sender<()>,
-    drain: Duration,
+    window: impl FnOnce(u32) -> Duration,
 ) {
     lifecycle.reached(Lifecycle::Draining).await;
-    let open = streams.borrow().subscribers.len() as u32;
-    let window = (DRAIN_PER_STREAM * open).min(drain.mul_f64(DRAIN_SPREAD));
+    let window = window(streams.borrow().subscribers.len() as u32);
     streams.borrow_mut().drain(window);
     let empty = async {
         while metrics.connections[ListenerName::Public as usize].get() > 0 {

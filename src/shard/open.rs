@@ -117,17 +117,16 @@ impl Streams {
         self.metrics.topics.set(self.audiences.topics() as u64);
     }
 
-    /// What a new stream is told first. It begins at the hub's head, so the mailbox is emptied
-    /// first: what was acknowledged before the stream opened is not sent to it, and a cursor that
-    /// this shard has not come to yet, since another was quicker, is good.
+    /// What a new stream is told first. A cursor that this shard has not come to yet may still be
+    /// good: another shard was quicker. So what the mailbox has up to there is taken before the
+    /// cursor is judged.
     fn greet(&mut self, subscription: &Subscription) -> Greeting {
-        let ahead = match subscription.cursor {
-            Cursor::At(id) => id.epoch == self.hub.epoch() && id.seq > self.hub.head(),
-            Cursor::Live | Cursor::Unreadable => false,
-        };
-        let head = if ahead { self.hub.settled_head() } else { self.hub.head() };
-        if self.applied < head {
-            self.deliver_all();
+        if let Cursor::At(id) = subscription.cursor
+            && id.epoch == self.hub.epoch()
+            && id.seq > self.applied
+            && (id.seq <= self.hub.head() || id.seq <= self.hub.settled_head())
+        {
+            self.deliver_until(id.seq);
         }
         let head = self.applied;
         let gap = |after, reason| Some(Gap { after, to: head, count: None, reason });

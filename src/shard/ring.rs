@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::hub::Event;
+use crate::sync::Weigh as _;
 use crate::sync::primitives::ArrayQueue;
 
 /// How much may wait in one ring.
@@ -13,7 +14,7 @@ use crate::sync::primitives::ArrayQueue;
 pub(super) struct RingBounds {
     /// Events.
     pub(super) frames_max: usize,
-    /// Bytes of their frames. One event always fits: the configuration sees to it.
+    /// Bytes of their frames and topics. One event always fits: the configuration sees to it.
     pub(super) bytes_max: usize,
 }
 
@@ -64,7 +65,7 @@ impl Ring {
 
     /// Appends an event and returns how many had to go for it.
     pub(super) fn push(&mut self, event: Arc<Event>) -> u64 {
-        let size = event.frame.size();
+        let size = event.weight();
         let mut dropped = 0;
         while self.bytes + size > self.bounds.bytes_max && self.drop_oldest() {
             dropped += 1;
@@ -87,8 +88,8 @@ impl Ring {
         oldest.inspect(|oldest| self.forget(oldest)).is_some()
     }
 
-    fn forget(&mut self, oldest: &Event) {
-        self.bytes -= oldest.frame.size();
+    fn forget(&mut self, oldest: &Arc<Event>) {
+        self.bytes -= oldest.weight();
         Lost::add(&mut self.lost, oldest.seq);
     }
 
@@ -111,13 +112,13 @@ impl Ring {
     pub(super) fn pop(&mut self) -> Option<Arc<Event>> {
         debug_assert!(self.lost.is_none(), "a gap comes before the next event");
         let oldest = self.returned.pop_front().or_else(|| self.queue.pop())?;
-        self.bytes -= oldest.frame.size();
+        self.bytes -= oldest.weight();
         Some(oldest)
     }
 
     /// Puts back what was popped last and not sent: it is the oldest again, and may be dropped.
     pub(super) fn unpop(&mut self, event: Arc<Event>) {
-        self.bytes += event.frame.size();
+        self.bytes += event.weight();
         self.returned.push_front(event);
     }
 

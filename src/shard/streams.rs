@@ -62,7 +62,6 @@ impl StreamLimits {
 /// The streams of one shard. Only its thread ever touches this.
 pub(super) struct Streams {
     pub(super) limits: StreamLimits,
-    pub(super) bounds: RingBounds,
     pub(super) control: ControlEvents,
     pub(super) hub: Arc<Hub>,
     pub(super) mailbox: Arc<EventMailbox>,
@@ -80,6 +79,8 @@ pub(super) struct Streams {
     pub(super) applied: u64,
     /// Audiences with visits owed.
     pub(super) sweepable: VecDeque<AudienceKey>,
+    /// Visits to be made before more is taken from the mailbox.
+    pub(super) visits_before_mail: usize,
     /// Streams with a backlog whose socket may take it.
     pub(super) writable: VecDeque<StreamKey>,
     /// Streams whose timer has come.
@@ -109,7 +110,6 @@ impl Streams {
         let now = Instant::now();
         Ok(Self {
             limits,
-            bounds: limits.bounds,
             control: ControlEvents::new(&config.stream, hub.epoch()),
             applied: hub.head(),
             hub,
@@ -123,6 +123,7 @@ impl Streams {
             rings: Vec::new(),
             generations: 0,
             sweepable: VecDeque::new(),
+            visits_before_mail: 0,
             writable: VecDeque::new(),
             due: Vec::new(),
             heartbeat: None,
@@ -153,7 +154,7 @@ impl Streams {
     pub(super) fn fall_behind(&mut self, key: StreamKey) {
         let subscriber = &mut self.subscribers[key];
         let audience = &mut self.audiences[subscriber.audience];
-        let mut ring = self.rings.pop().unwrap_or_else(|| Ring::new(self.bounds));
+        let mut ring = self.rings.pop().unwrap_or_else(|| Ring::new(self.limits.bounds));
         if let Some(lost) = audience.log.lost_to(subscriber.cursor) {
             self.metrics.events_dropped[Dropped::Slow as usize].add(lost.count);
             ring.owe(lost);
@@ -195,7 +196,7 @@ impl Streams {
         backlog.expect("only called for streams that are behind")
     }
 
-    fn recycle(&mut self, mut ring: Ring) {
+    pub(super) fn recycle(&mut self, mut ring: Ring) {
         self.metrics.ring_frames.sub(ring.len() as u64);
         if self.rings.len() < POOLED_RINGS {
             ring.reset();
@@ -314,7 +315,10 @@ impl Streams {
     pub(super) fn linger(&mut self, key: StreamKey, reason: EndReason) {
         let deadline = self.tick().plus_ms(LINGER_MS);
         let subscriber = &mut self.subscribers[key];
-        subscriber.backlog = None;
+        if let Some(ring) = subscriber.backlog.take().and_then(|backlog| backlog.ring) {
+            self.recycle(ring);
+        }
+        let subscriber = &mut self.subscribers[key];
         let shut = match &subscriber.sink {
             Sink::Socket { socket, .. } => socket.shutdown(std::net::Shutdown::Write),
             Sink::Body(_) => Ok(()),

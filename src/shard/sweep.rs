@@ -24,10 +24,10 @@ use crate::subscribe::control::Gap;
 
 /// Visits in one slice, and its length: after it the runtime accepts, publishes and polls.
 const SLICE_VISITS: usize = 128;
-const SLICE: Duration = Duration::from_millis(1);
+pub(super) const SLICE: Duration = Duration::from_millis(1);
 
-/// Of a slice's visits, those that may go to streams that are behind while others wait.
-const BEHIND_VISITS: usize = SLICE_VISITS / 4;
+/// While others wait, one visit in so many goes to a stream that is behind.
+const BEHIND_EVERY: usize = 4;
 
 /// Events written from a ring with one system call.
 const RING_WRITE_EVENTS: usize = 64;
@@ -70,8 +70,8 @@ impl Streams {
         let deadline = self.now + SLICE;
         let mut visits = 0;
         while visits < SLICE_VISITS && self.now < deadline {
-            let behind_first = visits < BEHIND_VISITS || self.sweepable.is_empty();
-            if behind_first && let Some(key) = self.writable.pop_front() {
+            let behinds_turn = visits % BEHIND_EVERY == 0 || self.sweepable.is_empty();
+            if behinds_turn && let Some(key) = self.writable.pop_front() {
                 self.flush_queued(key);
             } else if !self.visit_next() {
                 break;
@@ -90,6 +90,7 @@ impl Streams {
             // An audience that is gone may still be in the queue.
             if let Some(audience) = self.audiences.get_mut(key) {
                 if let Some(stream) = audience.next_visit() {
+                    self.visits_before_mail = self.visits_before_mail.saturating_sub(1);
                     self.visit(stream);
                     return true;
                 }
@@ -231,7 +232,8 @@ impl Streams {
     pub(super) fn owe_gap_if_lost(&mut self, key: StreamKey) {
         let subscriber = &mut self.subscribers[key];
         let Some(backlog) = &mut subscriber.backlog else { return };
-        if !backlog.unfinished.is_empty() {
+        // What lies beyond a stream's own limit is not lost to it.
+        if !backlog.unfinished.is_empty() || subscriber.remaining == 0 {
             return;
         }
         let Some(lost) = backlog.ring.as_mut().and_then(Ring::take_lost) else { return };
@@ -317,6 +319,13 @@ impl Streams {
         subscriber.sent = last.seq;
         if subscriber.remaining < u32::MAX {
             subscriber.remaining -= events.len() as u32;
+        }
+        // By its own limit the stream has no claim to the rest.
+        if subscriber.remaining == 0
+            && matches!(subscriber.phase, Phase::Ending(_))
+            && let Some(ring) = subscriber.backlog.as_mut().and_then(|behind| behind.ring.take())
+        {
+            self.recycle(ring);
         }
     }
 

@@ -59,8 +59,11 @@ fn poll_sleep(
 ) -> Poll<()> {
     let latest = Instant::now() + IDLE;
     let deadline = deadline.map_or(latest, |deadline| deadline.min(latest)).into();
-    if sleep.deadline() > deadline || sleep.is_elapsed() {
+    // What has elapsed is told, and the next deadline registered in the same poll.
+    let elapsed = sleep.is_elapsed();
+    if elapsed || sleep.deadline() > deadline {
         sleep.as_mut().reset(deadline);
     }
-    sleep.poll(cx)
+    let polled = sleep.poll(cx);
+    if elapsed { Poll::Ready(()) } else { polled }
 }

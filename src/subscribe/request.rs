@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::header::{ACCEPT, HeaderMap};
 use http::request::Parts;
 
+use crate::config::units::Interval;
 use crate::query;
 use crate::sse::Cursor;
 use crate::topic::{Filter, TopicError};
@@ -121,7 +122,8 @@ pub fn parse(head: &Parts, topics_max: usize) -> Result<Subscription, SubscribeE
     filters.dedup();
     // A header is what a reconnecting client sends by itself; the query's value may be as old as
     // the page.
-    if let Some(header) = head.headers.get("last-event-id") {
+    let header = head.headers.get("last-event-id");
+    if let Some(header) = header.filter(|header| !header.is_empty()) {
         cursor = Cursor::parse(header.as_bytes());
     }
     Ok(Subscription { filters: filters.into(), cursor, limit, max_duration })
@@ -151,8 +153,10 @@ fn parse_limit(value: &[u8]) -> Result<u32, SubscribeError> {
 }
 
 fn parse_duration(value: &[u8]) -> Result<Duration, SubscribeError> {
-    humantime::parse_duration(utf8(value, "max_duration")?)
+    utf8(value, "max_duration")?
+        .parse::<Interval>()
         .ok()
+        .map(|interval| interval.0)
         .filter(|&duration| duration >= DURATION_MIN)
         .ok_or(SubscribeError::MaxDuration)
 }
@@ -213,6 +217,8 @@ mod tests {
             ("/events?topic=a&limit=99999999999", "limit"),
             ("/events?topic=a&max_duration=soon", "max_duration"),
             ("/events?topic=a&max_duration=1ms", "max_duration"),
+            ("/events?topic=a&max_duration=18446744073709552s", "max_duration"),
+            ("/events?topic=a&max_duration=18446744073709551615s%20500ms%20500ms", "max_duration"),
         ] {
             assert_eq!(parse_uri(uri).expect_err(uri).field(), field, "{uri}");
         }
