@@ -78,7 +78,7 @@ unit: deps ## Run all tests; T=name runs those whose name holds it
 	cargo test --workspace --profile fast --locked --no-fail-fast -- $(T)
 
 loom: toolchain ## Run the concurrency models under loom
-	RUSTFLAGS="--cfg tidegate_loom" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom \
+	RUSTFLAGS="--cfg tidegate_loom -D warnings" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom \
 		cargo test --profile fast --lib --locked loom
 
 doc: toolchain ## Build the documentation, warnings denied

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use crate::hub::{Destination, Event};
 use crate::sse::{Draft, Epoch, EventId, Fields};
-use crate::topic::Topic;
 
 /// An event to everyone with `data_bytes` bytes of data.
 pub(super) fn event(seq: u64, data_bytes: usize) -> Arc<Event> {
@@ -15,7 +14,10 @@ pub(super) fn event(seq: u64, data_bytes: usize) -> Arc<Event> {
 /// An event to some topics.
 #[cfg(not(tidegate_loom))]
 pub(super) fn event_to(seq: u64, topics: &[&str]) -> Arc<Event> {
-    let topics = topics.iter().map(|text| Topic::parse(text).expect("a valid topic")).collect();
+    let topics = topics
+        .iter()
+        .map(|text| crate::topic::Topic::parse(text).expect("a valid topic"))
+        .collect();
     make(seq, "", Destination::Topics(topics))
 }
 
