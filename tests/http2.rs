@@ -411,3 +411,27 @@ fn f37_a_stream_that_was_given_up_does_not_read_another_ones_events() {
     expect_hello(&mut neighbour, secret);
     neighbour.expect_data(secret, "not yours");
 }
+
+#[test]
+fn a_limited_stream_whose_time_is_over_gets_its_events_and_its_end() {
+    let gateway = with_ring(100).start();
+    let mut client = Http2::open(gateway.public, 0);
+    let stream = client.subscribe("topic=t&limit=3&max_duration=1s");
+    expect_streams(&gateway, 1);
+    let mut publisher = gateway.connect_internal();
+    for number in 0..50 {
+        publish(&mut publisher, &number.to_string());
+    }
+    gateway.expect_metric("tidegate_ring_frames", &[], 50.0);
+    client.settle(Duration::from_millis(1300)); // Its time is over, and it has read nothing.
+    client.read_again(stream, WINDOW);
+    expect_hello(&mut client, stream);
+    for number in 0..3 {
+        client.expect_data(stream, &number.to_string());
+    }
+    let end = client.expect_named(stream, "end");
+    assert_eq!(control_data(&end)["reason"], "limit");
+    client.expect_closed(stream);
+    expect_streams(&gateway, 0);
+    gateway.expect_metric("tidegate_ring_frames", &[], 0.0);
+}

@@ -10,7 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::{Builder, Gateway, Subscriber, eventually, pause, run_cli};
+use support::{
+    Builder, Deadline, Decoder, Gateway, Received, Subscriber, eventually, pause, run_cli,
+};
 
 /// A busy machine may read an `end` so much later than it was sent.
 const READ_DELAY: Duration = Duration::from_millis(200);
@@ -356,5 +358,41 @@ fn the_list_of_metrics_is_what_a_scrape_shows() {
     let names = listed.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     for name in names.filter(|word| word.starts_with("tidegate_")) {
         assert!(shown.iter().any(|(shown, _)| *shown == name), "{name} is not in a scrape");
+    }
+}
+
+// --- Left alone, and overtaken
+
+#[test]
+fn an_idle_gateway_stays_healthy() {
+    let gateway = Gateway::start();
+    // No request and no stream in this time: a shard's loop turns only if it wakes itself.
+    pause(Duration::from_secs(12));
+    gateway.get("/healthz").expect_status(200);
+}
+
+#[test]
+fn requests_that_the_kernel_holds_when_the_drain_begins_are_answered() {
+    const CLIENTS: usize = 20;
+    for _ in 0..5 {
+        let mut gateway = Gateway::start();
+        gateway.signal(Signal::STOP);
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| gateway.connect_public()).collect();
+        for client in &mut clients {
+            client.send_request("GET", "/events?topic=t", &[], b"");
+        }
+        gateway.terminate();
+        gateway.signal(Signal::CONT);
+        for client in &mut clients {
+            let response = client.read_response("GET").expect_status(200);
+            let mut decoder = Decoder::new();
+            let events = decoder.feed(&response.body);
+            let names: Vec<_> = events.iter().map(|event| event.event.as_str()).collect();
+            assert_eq!(names, ["hello", "end"], "{events:?}");
+            let end: serde_json::Value = serde_json::from_str(&events[1].data).expect("JSON");
+            assert_eq!(end["reason"], "drain");
+            assert_eq!(client.receive(Deadline::patient()), Received::Closed);
+        }
+        assert_eq!(gateway.wait().code(), Some(0));
     }
 }

@@ -346,3 +346,54 @@ fn a_limit_counts_what_a_slow_stream_was_sent_and_not_what_it_lost() {
     gateway.expect_metric("tidegate_streams_closed_total", &[("reason", "limit")], 1.0);
     gateway.expect_metric("tidegate_ring_frames", &[], 0.0);
 }
+
+#[test]
+fn a_limited_stream_whose_time_is_over_leaves_nothing_behind() {
+    let gateway = narrow().start();
+    let request = gateway.subscriber("topic=t&limit=3&max_duration=1s").receive_buffer(4096);
+    let mut stream = request.open();
+    let mut publisher = gateway.connect_internal();
+    for number in 0..50 {
+        publish(&mut publisher, &numbered(number, 20_000));
+    }
+    assert!(gateway.metric("tidegate_ring_frames", &[]) > 3.0, "nothing waits beyond the limit");
+    pause(Duration::from_millis(1300)); // Its time is over, and it has read nothing.
+    stream.expect_hello();
+    for number in 0..3 {
+        stream.expect_data(&numbered(number, 20_000));
+    }
+    stream.expect_end("limit");
+    stream.expect_closed();
+    gateway.expect_metric("tidegate_subscribers", &[], 0.0);
+    gateway.expect_metric("tidegate_ring_frames", &[], 0.0);
+    gateway.expect_metric("tidegate_gaps_total", &[], 0.0);
+}
+
+#[test]
+fn the_names_of_topics_count_as_bytes_that_wait() {
+    const EVENTS: usize = 2000;
+    let gateway = on_one_shard(narrow())
+        .env("TIDEGATE__STREAM__RING_FRAMES_MAX", "4096")
+        .env("TIDEGATE__STREAM__RING_BYTES_MAX", "1MiB")
+        .start();
+    let stuck = slow_stream(&gateway);
+    let mut publisher = gateway.connect_internal();
+    for _ in 0..20 {
+        publish(&mut publisher, &"x".repeat(20_000));
+    }
+    wait_until_the_kernel_is_full(&gateway);
+    let names: Vec<String> = (0..59).map(|number| format!("{number:0>500}")).collect();
+    let topics = [&["t".to_owned()], &names[..]].concat();
+    let body = serde_json::json!({ "topic": topics }).to_string();
+    let headers = [("content-type", "application/json")];
+    let before = gateway.rss();
+    for _ in 0..EVENTS {
+        publisher.request("POST", "/publish", &headers, body.as_bytes()).expect_status(202);
+    }
+    let grown = gateway.rss().saturating_sub(before);
+    assert!(grown < 6 << 20, "memory has grown by {grown} bytes");
+    // An event is more than 29,500 bytes of names.
+    let waiting = gateway.metric("tidegate_ring_frames", &[]);
+    assert!((20.0..36.0).contains(&waiting), "{waiting} events wait");
+    drop(stuck);
+}

@@ -395,3 +395,55 @@ fn topics_are_forgotten_with_their_last_subscriber() {
     limited.expect_end("limit");
     gateway.expect_metric("tidegate_topics", &[], 0.0);
 }
+
+#[test]
+fn a_max_duration_beyond_every_number_is_refused_and_nothing_panics() {
+    let gateway = Gateway::start();
+    let mut connection = gateway.connect_public();
+    // The first wraps while its parts are added up; the second is 2^64 ms and a bit.
+    for time in ["18446744073709551615s%20500ms%20500ms", "18446744073709552s"] {
+        let target = format!("/events?topic=t&max_duration={time}");
+        connection.request("GET", &target, &[], b"").expect_refused(400, "max_duration");
+    }
+    let mut stream = listen_to(&gateway, &["t"]);
+    gateway.topic("t").publish("one");
+    stream.expect_data("one");
+    let log = gateway.log();
+    assert!(!log.iter().any(|line| line.contains("panic")), "{log:#?}");
+}
+
+#[test]
+fn a_pattern_has_at_most_16_tokens() {
+    let gateway = Gateway::start();
+    for (sixteen, topic) in [
+        (format!("{}*", "a.".repeat(15)), format!("{}b", "a.".repeat(15))),
+        (format!("{}>", "a.".repeat(15)), format!("{}b", "a.".repeat(40))),
+    ] {
+        let mut stream = listen_to(&gateway, &[&sixteen]);
+        gateway.topic(&topic).publish(&topic);
+        stream.expect_data(&topic);
+        let seventeen = query(&[format!("a.{sixteen}")]);
+        gateway.subscriber(&seventeen).response().expect_refused(400, "topic");
+    }
+    // A topic without wildcards is one name, however many dots it has.
+    let deep = format!("{}b", "a.".repeat(200));
+    let mut stream = listen_to(&gateway, &[&deep]);
+    gateway.topic(&deep).publish("deep");
+    stream.expect_data("deep");
+}
+
+#[test]
+fn an_empty_cursor_in_the_header_leaves_the_one_in_the_query() {
+    let gateway = Gateway::start();
+    let stale = gateway.topic("t").publish("one");
+    for name in ["last_event_id", "lastEventId", "lastEventID"] {
+        let head = gateway.topic("t").publish("moves the head");
+        let ask = |cursor: &str| gateway.subscriber(&format!("topic=t&{name}={cursor}")).after("");
+        let hello = ask(&head).open().expect_hello();
+        assert!(hello.resumed, "{name}: {hello:?}");
+        let mut behind = ask(&stale).open();
+        assert!(!behind.expect_hello().resumed, "{name}");
+        let gap = behind.expect_gap();
+        assert_eq!((gap.reason.as_str(), gap.after.as_ref()), ("expired", Some(&stale)), "{name}");
+    }
+}

@@ -201,5 +201,8 @@ impl Metrics {
 pub fn list() {
     for metric in METRICS {
         println!("{} ({})\n    {}", metric.name, metric.kind(), metric.help);
+        if let Some((label, values)) = metric.label() {
+            println!("    {label}: {}", values.join(", "));
+        }
     }
 }

@@ -22,6 +22,17 @@ impl Metric {
             Source::Histogram(_) => "histogram",
         }
     }
+
+    /// Its label and every value the label takes, if it has one.
+    pub fn label(&self) -> Option<(&'static str, &'static [&'static str])> {
+        match self.source {
+            Source::BuildInfo => Some(("version", &[env!("CARGO_PKG_VERSION")])),
+            Source::GaugeBy(name, values, _) | Source::CounterBy(name, values, _) => {
+                Some((name, values))
+            }
+            Source::Gauge(_) | Source::Counter(_) | Source::Histogram(_) => None,
+        }
+    }
 }
 
 type Read = fn(&ShardMetrics) -> u64;

@@ -1,7 +1,6 @@
 //! Accepting connections, and serving each until it closes or becomes a stream.
 
 use std::cell::RefCell;
-use std::future::Future;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use super::places::{Permit, Places};
 use super::streams::Streams;
 use super::{Lifecycle, LifecycleWatch};
 use crate::http::{Answer, Handler, Options, Outcome, Takeover, public, serve};
+use crate::net;
 use crate::subscribe::Subscription;
 
 /// Pauses after a failed accept: doubled up to the longest while it keeps failing. The connections
@@ -66,7 +66,9 @@ impl<H: Handler> Acceptor<H> {
             }
         }
         // What the kernel has accepted for us already is not turned away.
-        while let Some(Ok(stream)) = now_or_never(self.accept()) {
+        while !self.places.full()
+            && let Ok(stream) = net::accept_now(&self.listener).and_then(TcpStream::from_std)
+        {
             self.serve(stream, take_over.clone());
         }
     }
@@ -91,15 +93,6 @@ impl<H: Handler> Acceptor<H> {
                 Outcome::Takeover(takeover) => take_over(takeover, permit),
             }
         });
-    }
-}
-
-/// Polls once.
-fn now_or_never<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    match std::pin::pin!(future).poll(&mut cx) {
-        std::task::Poll::Ready(value) => Some(value),
-        std::task::Poll::Pending => None,
     }
 }
 

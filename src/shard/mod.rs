@@ -44,7 +44,7 @@ use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{sleep, timeout};
 
 use self::accept::{Acceptor, Public};
@@ -175,13 +175,14 @@ impl<H: Handler> Shard<H> {
             lifecycle: self.lifecycle.clone(),
             until: Lifecycle::Stopping,
         };
-        tokio::task::spawn_local(public.run(open));
+        let accepting = tokio::task::spawn_local(public.run(open));
         tokio::task::spawn_local(internal.run(|_, _| ()));
         // The kernel spreads connections evenly: the other shards have about as many streams.
         let per_stream = DRAIN_PER_STREAM * self.metrics.shard_count() as u32;
         let longest = server.drain.0.mul_f64(DRAIN_SPREAD);
         let window = move |open: u32| per_stream.saturating_mul(open).min(longest);
-        let stopped = wind_down(Rc::clone(&streams), cells, self.lifecycle, self.drained, window);
+        let stopped =
+            wind_down(accepting, Rc::clone(&streams), cells, self.lifecycle, self.drained, window);
         let (metrics, index) = (self.metrics, self.index);
         let alive = move |now| metrics.mark_alive(index, now);
         tokio::select! {
@@ -193,6 +194,7 @@ impl<H: Handler> Shard<H> {
 
 /// Waits for the gateway to drain, then for it to stop, and sees the streams off.
 async fn wind_down(
+    accepting: JoinHandle<()>,
     streams: Rc<RefCell<Streams>>,
     metrics: Arc<ShardMetrics>,
     mut lifecycle: LifecycleWatch,
@@ -200,6 +202,8 @@ async fn wind_down(
     window: impl FnOnce(u32) -> Duration,
 ) {
     lifecycle.reached(Lifecycle::Draining).await;
+    // Until the last connection is counted. An error means that accepting panicked: it is over too.
+    let _ = accepting.await;
     let window = window(streams.borrow().subscribers.len() as u32);
     streams.borrow_mut().drain(window);
     let empty = async {
