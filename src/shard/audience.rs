@@ -3,6 +3,7 @@
 //! done once an audience and not once a stream.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use slab::Slab;
 
@@ -14,7 +15,7 @@ use crate::topic::Filter;
 pub(super) type StreamKey = usize;
 
 pub(super) struct Audience {
-    filters: Box<[Filter]>,
+    filters: Rc<[Filter]>,
     /// What not every member has been sent.
     pub(super) log: Log,
     /// Streams that read from `log`, and those in `behind`.
@@ -84,18 +85,19 @@ impl Audience {
 #[derive(Default)]
 pub(super) struct Audiences {
     slab: Slab<Audience>,
-    by_filters: HashMap<Box<[Filter]>, AudienceKey>,
+    by_filters: HashMap<Rc<[Filter]>, AudienceKey>,
     index: Index,
 }
 
 impl Audiences {
     /// The audience with these filters, made if there is none.
     pub(super) fn find_or_make(&mut self, filters: Box<[Filter]>) -> AudienceKey {
-        if let Some(&key) = self.by_filters.get(&filters) {
+        if let Some(&key) = self.by_filters.get(&*filters) {
             return key;
         }
+        let filters: Rc<[Filter]> = filters.into();
         let key = self.slab.insert(Audience {
-            filters: filters.clone(),
+            filters: Rc::clone(&filters),
             log: Log::default(),
             members: Vec::new(),
             behind: Vec::new(),
@@ -104,7 +106,7 @@ impl Audiences {
             queued: false,
             last_matched: 0,
         });
-        for filter in &filters {
+        for filter in &*filters {
             self.index.add(filter, key);
         }
         self.by_filters.insert(filters, key);
@@ -115,7 +117,7 @@ impl Audiences {
     pub(super) fn remove(&mut self, key: AudienceKey) {
         let audience = self.slab.remove(key);
         debug_assert!(audience.members.is_empty());
-        for filter in &audience.filters {
+        for filter in &*audience.filters {
             self.index.remove(filter, key);
         }
         self.by_filters.remove(&audience.filters);

@@ -10,12 +10,11 @@ use super::sweep::SLICE;
 use crate::hub::Event;
 use crate::metrics::Dropped;
 
-/// Events taken from the mailbox before the sweep has its turn, and how often the time is looked at.
-const EVENTS_PER_TURN: usize = 256;
+/// Events taken from the mailbox between two looks at the time. Each may match every audience.
 const EVENTS_PER_LOOK: usize = 16;
 
 impl Streams {
-    /// Takes a turn's worth of events from the mailbox.
+    /// Takes events from the mailbox, for a slice's time at most.
     ///
     /// The mailbox waits for the sweep: once some log is half full, nothing more is taken until
     /// every stream that is owed a visit has had it. A log that overflows would cost streams that
@@ -27,7 +26,7 @@ impl Streams {
             return;
         }
         let deadline = self.now + SLICE;
-        for taken in 1..=EVENTS_PER_TURN {
+        for taken in 1.. {
             let Some(event) = self.mailbox.pop() else { return };
             if self.deliver_one(event) {
                 self.visits_before_mail = self.visits_owed();
