@@ -84,7 +84,9 @@ impl Audience {
 /// All audiences of a shard, and the index that finds them.
 #[derive(Default)]
 pub(super) struct Audiences {
-    slab: Slab<Audience>,
+    /// Boxed: with many topics there is one for nearly every stream, and a table that grows by copying
+    /// itself leaves holes of its own size in the heap.
+    slab: Slab<Box<Audience>>,
     by_filters: HashMap<Rc<[Filter]>, AudienceKey>,
     index: Index,
 }
@@ -96,7 +98,7 @@ impl Audiences {
             return key;
         }
         let filters: Rc<[Filter]> = filters.into();
-        let key = self.slab.insert(Audience {
+        let key = self.slab.insert(Box::new(Audience {
             filters: Rc::clone(&filters),
             log: Log::default(),
             members: Vec::new(),
@@ -105,7 +107,7 @@ impl Audiences {
             at: 0,
             queued: false,
             last_matched: 0,
-        });
+        }));
         for filter in &*filters {
             self.index.add(filter, key);
         }
@@ -145,11 +147,11 @@ impl Audiences {
     }
 
     pub(super) fn get(&self, key: AudienceKey) -> Option<&Audience> {
-        self.slab.get(key)
+        self.slab.get(key).map(|audience| &**audience)
     }
 
     pub(super) fn get_mut(&mut self, key: AudienceKey) -> Option<&mut Audience> {
-        self.slab.get_mut(key)
+        self.slab.get_mut(key).map(|audience| &mut **audience)
     }
 
     /// Topics and patterns that somebody wants.
