@@ -51,7 +51,10 @@ fn words(file: &Path, text: &str) -> Result<Vec<String>, String> {
     let mut words = vec![scenario.clone()];
     for (key, value) in &table {
         if !command.get_arguments().any(|arg| arg.get_long() == Some(key)) {
-            return Err(fail(format!("{scenario} has no flag --{key}, so {key:?} is no key")));
+            return Err(fail(format!(
+                "{key:?} is no key: {scenario} has no flag --{key}; `tidegate-loadtest {scenario} \
+                 --help` lists them"
+            )));
         }
         let several = std::slice::from_ref(value);
         let values = value.as_array().map_or(several, Vec::as_slice);
