@@ -3,12 +3,10 @@
 
 mod support;
 
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde_json::Value;
 use support::Gateway;
+use support::loadtest::{loadtest, number, numbers};
 
 const STREAMS: u64 = 10_000;
 
@@ -16,37 +14,6 @@ const STREAMS: u64 = 10_000;
 fn alone() -> MutexGuard<'static, ()> {
     static CROWD: Mutex<()> = Mutex::new(());
     CROWD.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs the load tester against a gateway; gives its report. Violations fail the test.
-#[track_caller]
-fn loadtest(gateway: &Gateway, scenario: &str, args: &str) -> Value {
-    let binary = Path::new(env!("CARGO_BIN_EXE_tidegate")).with_file_name("tidegate-loadtest");
-    assert!(
-        binary.exists(),
-        "{} is not built: run `cargo build -p tidegate-loadtest` with the profile and target \
-         folder of this test, or `cargo test --workspace`",
-        binary.display()
-    );
-    let mut command = Command::new(binary);
-    command.arg(scenario).args(["--public", &format!("http://{}", gateway.public)]);
-    if scenario == "fanout" {
-        command.args(["--internal", &format!("http://{}", gateway.internal)]);
-    }
-    command.args(args.split_whitespace()).args(["--quiet", "--json", "-"]);
-    let output = command.stdin(Stdio::null()).output().expect("the load tester runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    let report: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("no report ({error}), {}: {said}", output.status));
-    assert_eq!(report["violations"]["total"], 0, "{}", report["violations"]);
-    assert!(output.status.success(), "{}: {said}", output.status);
-    report
-}
-
-#[track_caller]
-fn number(report: &Value, path: &str) -> u64 {
-    let value = report.pointer(path).and_then(Value::as_u64);
-    value.unwrap_or_else(|| panic!("no number at {path} in {report:#}"))
 }
 
 /// What the gateway counted is what the load tester saw.
@@ -146,4 +113,44 @@ fn prompt_clients_lose_nothing_of_a_burst_of_many_rings() {
 #[test]
 fn prompt_clients_lose_nothing_of_a_burst_with_the_smallest_rings() {
     bursts(8, 100);
+}
+
+#[test]
+fn memory_is_at_its_baseline_after_five_cycles_of_ten_thousand_connects() {
+    // What the first crowd makes the allocator keep is enough for all later ones: this is less than
+    // 35 bytes for each stream that came after it.
+    const GROWTH_MAX: u64 = 1 << 20;
+    let _alone = alone();
+    let gateway = Gateway::start();
+    let args = format!(
+        "--streams {STREAMS} --cycles 5 --hold 500ms --rest 500ms --rate 20 --settle 60s \
+         --server-pid {}",
+        gateway.pid()
+    );
+    let report = loadtest(&gateway, "churn", &args);
+    assert_eq!(number(&report, "/streams_left"), 5 * STREAMS);
+    assert_eq!(number(&report, "/gaps"), 0);
+    let after = numbers(&report, "/server_rss_after");
+    assert_eq!(after.len(), 5);
+    assert!(after[4] <= after[1] + GROWTH_MAX, "memory after each cycle: {after:?}");
+    // And it is little: what streams need goes back, or is there for the next ones.
+    let held = numbers(&report, "/server_rss_held");
+    assert!(held[4] <= held[1] + GROWTH_MAX, "memory with each cycle's streams: {held:?}");
+    gateway.expect_metric("tidegate_subscribers", &[], 0.0);
+    gateway.expect_metric("tidegate_connections", &[("listener", "public")], 0.0);
+    gateway.expect_metric("tidegate_topics", &[], 0.0);
+    gateway.expect_metric("tidegate_streams_opened_total", &[], 5.0 * STREAMS as f64);
+}
+
+#[test]
+fn no_stream_is_always_among_the_last() {
+    let _alone = alone();
+    let gateway = Gateway::start();
+    let args = "--streams 1000 --rate 20 --duration 5s --settle 60s --fairness";
+    let report = loadtest(&gateway, "fanout", args);
+    assert_eq!(number(&report, "/fairness/streams"), 1000);
+    assert_eq!(number(&report, "/fairness/streams_always_last"), 0);
+    // By chance it is a tenth of the time; of some hundred events, never nearly all.
+    let share = report["fairness"]["last_tenth_share_max"].as_f64().expect("a share");
+    assert!(share < 0.6, "{:#}", report["fairness"]);
 }

@@ -7,10 +7,12 @@ use std::sync::atomic::{
 };
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
+use std::time::Duration;
 
 use crate::ledger::Ledger;
 use crate::payload::PayloadFormat;
 use crate::plan::Plan;
+use crate::session::Setup;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub(crate) enum Phase {
@@ -28,6 +30,7 @@ pub(crate) enum Phase {
 #[repr(align(64))]
 pub(crate) struct ReaderCounters {
     pub(crate) opened: AtomicU32,
+    /// Streams that closed or left.
     pub(crate) ended: AtomicU32,
     pub(crate) deliveries: AtomicU64,
     pub(crate) heartbeats: AtomicU64,
@@ -35,6 +38,16 @@ pub(crate) struct ReaderCounters {
     pub(crate) behind: AtomicU32,
     /// The phase that `behind` was counted in.
     pub(crate) phase_seen: AtomicU8,
+}
+
+/// One publisher connection's counters.
+#[derive(Default)]
+#[repr(align(64))]
+pub(crate) struct PublisherCounters {
+    /// Of the numbers that are its own, all below this are answered.
+    pub(crate) answered_below: AtomicU64,
+    pub(crate) requests: AtomicU64,
+    pub(crate) accepted: AtomicU64,
 }
 
 /// The closed loop: at most `in_flight` events published and not yet everywhere.
@@ -48,8 +61,10 @@ pub(crate) struct Window {
 }
 
 /// The end of publishing, as the settling threads need it.
+#[derive(Debug, Clone)]
 pub(crate) struct Published {
-    pub(crate) events: u64,
+    /// All numbers used are below this.
+    pub(crate) until: u64,
     /// The last accepted event's seq, for each topic.
     pub(crate) last_seqs: Vec<Option<u64>>,
 }
@@ -64,7 +79,17 @@ pub(crate) struct Run {
     pub(crate) measuring: AtomicBool,
     /// Streams numbered below this may be opened.
     pub(crate) open_below: AtomicU32,
+    /// Streams numbered below this leave as soon as they have what is theirs. Written by
+    /// the scenario only.
+    pub(crate) leave_below: AtomicU32,
+    /// How long a leaving stream may take for that.
+    pub(crate) leave_timeout: Duration,
+    /// Written by the scenario only: publishers stop before their time is up.
+    pub(crate) publishing_over: AtomicBool,
+    /// Streams' places in the order of receipt are kept.
+    pub(crate) fairness: bool,
     pub(crate) readers: Vec<ReaderCounters>,
+    pub(crate) publishers: Vec<PublisherCounters>,
     /// Set once by the scenario before `Settle`.
     pub(crate) published: OnceLock<Published>,
     /// The first reason why a stream could not be opened.
@@ -72,8 +97,8 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(plan: Plan, format: PayloadFormat, in_flight: Option<u32>) -> Self {
-        let window = in_flight.map(|in_flight| {
+    pub(crate) fn new(plan: Plan, format: PayloadFormat, setup: &Setup) -> Self {
+        let window = setup.in_flight.map(|in_flight| {
             let mut reporters = vec![0; plan.topics as usize];
             for thread in 0..plan.threads {
                 for (topic, streams) in plan.receivers(thread).into_iter().enumerate() {
@@ -97,7 +122,12 @@ impl Run {
             phase: AtomicU8::new(0),
             measuring: AtomicBool::new(false),
             open_below: AtomicU32::new(0),
+            leave_below: AtomicU32::new(0),
+            leave_timeout: setup.leave_timeout,
+            publishing_over: AtomicBool::new(false),
+            fairness: setup.fairness,
             readers,
+            publishers: (0..setup.publishers).map(|_| PublisherCounters::default()).collect(),
             published: OnceLock::new(),
             open_error: Mutex::new(None),
         }
@@ -123,6 +153,20 @@ impl Run {
         if self.ledger.thread_done(number) == reporters {
             window.complete();
         }
+    }
+
+    /// Every event with a number below this is answered; 0 before anyone publishes.
+    pub(crate) fn answered_below(&self) -> u64 {
+        let each = self.publishers.iter().map(|of| of.answered_below.load(Acquire));
+        each.min().unwrap_or_default()
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.publishers.iter().map(|of| of.requests.load(Relaxed)).sum()
+    }
+
+    pub(crate) fn accepted(&self) -> u64 {
+        self.publishers.iter().map(|of| of.accepted.load(Relaxed)).sum()
     }
 
     pub(crate) fn fail_open(&self, what: String) {

@@ -8,13 +8,14 @@ use std::time::Duration;
 use std::{io, thread};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::CommonArgs;
 use crate::clock::{nanos, now_ns, wait};
 use crate::payload::{PayloadFormat, mix};
-use crate::plan::Plan;
+use crate::plan::{Plan, Shape};
 use crate::probe;
+use crate::processes::Gate;
 use crate::reader::{Dial, Outcome, Reader};
 use crate::run::{Phase, Run};
 
@@ -24,7 +25,38 @@ const SLOPE_STREAMS_MIN: u32 = 1000;
 const REST: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(5);
 
-#[derive(Debug, Serialize)]
+/// What a scenario wants beyond the streams that the command line describes.
+pub(crate) struct Setup {
+    /// Streams opened in the whole run, when others take the place of those that leave.
+    pub(crate) streams_in_all: Option<u32>,
+    pub(crate) stuck_percent: f64,
+    pub(crate) stuck_rcvbuf: usize,
+    pub(crate) event_bytes: usize,
+    /// Closed loop: the window.
+    pub(crate) in_flight: Option<u32>,
+    /// Connections that publish.
+    pub(crate) publishers: u32,
+    pub(crate) fairness: bool,
+    pub(crate) leave_timeout: Duration,
+}
+
+impl Default for Setup {
+    /// Nobody publishes, nobody is stuck, nobody leaves.
+    fn default() -> Self {
+        Self {
+            streams_in_all: None,
+            stuck_percent: 0.0,
+            stuck_rcvbuf: 0,
+            event_bytes: 0,
+            in_flight: None,
+            publishers: 0,
+            fairness: false,
+            leave_timeout: Duration::ZERO,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Opening {
     pub(crate) streams: u32,
     pub(crate) seconds: f64,
@@ -39,42 +71,43 @@ pub(crate) struct Opening {
 pub(crate) struct Session {
     pub(crate) run: Arc<Run>,
     threads: Vec<JoinHandle<io::Result<Outcome>>>,
+    /// Streams held at once.
+    streams: u32,
     open_timeout: Duration,
     server_pid: Option<u32>,
     quiet: bool,
+    /// In a run of several processes: keeps step with the others.
+    gate: Gate,
 }
 
 impl Session {
-    pub(crate) fn start(
-        common: &CommonArgs,
-        stuck: (f64, usize),
-        event_bytes: usize,
-        in_flight: Option<u32>,
-    ) -> Result<Self, String> {
+    pub(crate) fn start(common: &CommonArgs, setup: &Setup) -> Result<Self, String> {
         probe::make_room_for(common.streams)?;
         if let Some(pid) = common.server_pid
-            && (probe::cpu_ns(&pid.to_string()).is_none() || probe::rss_bytes(pid).is_none())
+            && (probe::cpu_ns(pid).is_none() || probe::rss_bytes(pid).is_none())
         {
             return Err(format!("--server-pid {pid}: there is no such process to look at"));
         }
         let nonce = mix(now_ns() ^ u64::from(std::process::id()) << 40) as u32;
-        let plan = Plan::new(
-            common.streams,
-            common.topics,
-            common.topics_per_stream,
-            common.threads,
-            stuck.0,
-            nonce,
-        );
-        let format = PayloadFormat::new(u64::from(nonce), event_bytes);
-        let run = Arc::new(Run::new(plan, format, in_flight));
+        let shape = Shape {
+            streams: setup.streams_in_all.unwrap_or(common.streams),
+            topics: common.topics,
+            topics_per_stream: common.topics_per_stream,
+            topic_sets: common.topic_sets,
+            patterns_percent: common.patterns,
+            threads: common.threads,
+            stuck_percent: setup.stuck_percent,
+        };
+        let plan = Plan::new(&shape, nonce);
+        let format = PayloadFormat::new(u64::from(nonce), setup.event_bytes);
+        let run = Arc::new(Run::new(plan, format, setup));
         let dial = Arc::new(Dial {
             address: common.public.address,
             host: common.public.host.clone(),
-            source_addresses: common.source_addresses(),
+            sources: common.sources(),
             connects_in_flight: common.connects_in_flight.div_ceil(common.threads),
             connect_rate: common.connect_rate,
-            stuck_rcvbuf: stuck.1,
+            stuck_rcvbuf: setup.stuck_rcvbuf,
         });
         let spawn = |thread| {
             let reader = Reader::new(run.clone(), dial.clone(), thread)?;
@@ -87,15 +120,18 @@ impl Session {
         Ok(Self {
             run,
             threads,
+            streams: common.streams,
             open_timeout: common.open_timeout,
             server_pid: common.server_pid,
             quiet: common.quiet,
+            gate: Gate::new(common.child),
         })
     }
 
+    /// Opens as many streams as are held at once, and waits until all processes have.
     pub(crate) fn open(&self) -> Result<Opening, String> {
-        let streams = self.run.plan.streams;
-        let rss = || self.server_pid.and_then(probe::rss_bytes);
+        let streams = self.streams;
+        let rss = || self.server_rss();
         let progress = self.progress("opening", u64::from(streams));
         let before = rss();
         let first = if streams < SLOPE_STREAMS_MIN { streams } else { streams / 10 };
@@ -109,6 +145,7 @@ impl Session {
         wait(REST);
         let all = rss();
         progress.finish_and_clear();
+        self.keep_step()?;
         let per_stream = |from: Option<u64>, count: u32| {
             Some((all? as f64 - from? as f64) / f64::from(count.max(1)))
         };
@@ -121,7 +158,13 @@ impl Session {
         })
     }
 
-    fn open_up_to(&self, until: u32, progress: &ProgressBar) -> Result<f64, String> {
+    /// Waits until all processes of the run have come to this point.
+    pub(crate) fn keep_step(&self) -> Result<(), String> {
+        self.gate.pass()
+    }
+
+    /// Opens the streams numbered below `until`; gives the seconds it took.
+    pub(crate) fn open_up_to(&self, until: u32, progress: &ProgressBar) -> Result<f64, String> {
         let begin = now_ns();
         self.run.open_below.store(until, Relaxed);
         let (mut opened, mut moved_ns) = (0, begin);
@@ -156,7 +199,9 @@ impl Session {
         }
     }
 
+    /// Closes what is open, once no process measures any more.
     pub(crate) fn stop(self) -> Result<Vec<Outcome>, String> {
+        self.keep_step()?;
         self.run.set_phase(Phase::Stop);
         let join = |thread: JoinHandle<io::Result<Outcome>>| match thread.join() {
             Ok(outcome) => outcome.map_err(|error| format!("a reader failed: {error}")),
@@ -174,13 +219,20 @@ impl Session {
         style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style))
     }
 
+    /// The gateway's memory now, if it is known who it is.
+    pub(crate) fn server_rss(&self) -> Option<u64> {
+        self.server_pid.and_then(probe::rss_bytes)
+    }
+
     pub(crate) fn sample(&self) -> Sample {
         Sample {
             at_ns: now_ns(),
             deliveries: self.run.deliveries(),
             heartbeats: self.run.heartbeats(),
-            server_cpu_ns: self.server_pid.and_then(|pid| probe::cpu_ns(&pid.to_string())),
-            client_cpu_ns: probe::cpu_ns("self"),
+            requests: self.run.requests(),
+            accepted: self.run.accepted(),
+            server_cpu_ns: self.server_pid.and_then(probe::cpu_ns),
+            client_cpu_ns: probe::own_cpu_ns(),
         }
     }
 }
@@ -190,8 +242,10 @@ pub(crate) struct Sample {
     pub(crate) at_ns: u64,
     pub(crate) deliveries: u64,
     pub(crate) heartbeats: u64,
+    pub(crate) requests: u64,
+    pub(crate) accepted: u64,
     pub(crate) server_cpu_ns: Option<u64>,
-    pub(crate) client_cpu_ns: Option<u64>,
+    pub(crate) client_cpu_ns: u64,
 }
 
 impl Sample {
@@ -200,12 +254,10 @@ impl Sample {
     }
 
     /// CPU seconds of the gateway and of this process since `earlier`.
-    pub(crate) fn cpu_since(&self, earlier: &Self) -> (Option<f64>, Option<f64>) {
-        let seconds =
-            |now: Option<u64>, then: Option<u64>| Some(now?.saturating_sub(then?) as f64 / 1e9);
-        (
-            seconds(self.server_cpu_ns, earlier.server_cpu_ns),
-            seconds(self.client_cpu_ns, earlier.client_cpu_ns),
-        )
+    pub(crate) fn cpu_since(&self, earlier: &Self) -> (Option<f64>, f64) {
+        let seconds = |now: u64, then: u64| now.saturating_sub(then) as f64 / 1e9;
+        let server = self.server_cpu_ns.zip(earlier.server_cpu_ns);
+        let server = server.map(|(now, then)| seconds(now, then));
+        (server, seconds(self.client_cpu_ns, earlier.client_cpu_ns))
     }
 }

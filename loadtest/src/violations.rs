@@ -1,11 +1,11 @@
 //! The kinds of broken promise, counted without bound and described up to a bound.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Descriptions kept per thread and shown in a report.
 const DESCRIBED_MAX: usize = 20;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     /// A matching, accepted event neither received nor inside a gap declared in time.
@@ -41,13 +41,13 @@ const KINDS: [Kind; 10] = [
     Kind::Lifetime,
 ];
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Described {
     pub(crate) kind: Kind,
     pub(crate) what: String,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Violations {
     counts: [u64; KINDS.len()],
     described: Vec<Described>,

@@ -18,6 +18,7 @@ pub mod deadline;
 pub mod gateway;
 pub mod http;
 pub mod lines;
+pub mod loadtest;
 pub mod metrics;
 pub mod sse;
 pub mod subscriber;

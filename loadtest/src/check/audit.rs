@@ -18,10 +18,11 @@ pub(crate) struct Settled {
 }
 
 impl StreamCheck {
-    pub(crate) fn audit(&self, run: &Run, published: u64, violations: &mut Violations) -> Settled {
+    /// Judges the events up to number `until`, as far as the stream was there for them.
+    pub(crate) fn audit(&self, run: &Run, until: u64, violations: &mut Violations) -> Settled {
         let losses = self.losses.as_deref();
         let (holes, gaps) = losses.map_or((&[][..], &[][..]), |l| (&l.holes[..], &l.gaps[..]));
-        let tail = Hole { from: self.expected.number, until: published, gaps_seen: gaps.len() };
+        let tail = Hole { from: self.expected.number, until, gaps_seen: gaps.len() };
         let mut lost_in_gap = vec![0_u64; gaps.len()];
         let mut undeclared = Vec::new();
         let mut undeclared_count = 0_u64;
@@ -31,6 +32,9 @@ impl StreamCheck {
                     continue;
                 }
                 let seq = run.ledger.seq(number).expect("an accepted event has an id");
+                if seq < self.joined_seq {
+                    continue;
+                }
                 let seen = &gaps[..hole.gaps_seen];
                 // The latest first: a hole's own gap is nearly always the last one seen.
                 match seen.iter().rposition(|gap| gap.seqs.contains(&seq)) {

@@ -7,12 +7,14 @@
 
 pub(crate) mod audit;
 pub(crate) mod control;
+pub(crate) mod fairness;
 pub(crate) mod tally;
 
 use crate::check::control::{Control, Gap};
 use crate::check::tally::Tally;
 use crate::payload::{EventId, Payload};
 use crate::plan::{Plan, Position};
+use crate::run::Run;
 use crate::violations::Kind;
 use crate::wire::sse::Frame;
 
@@ -39,6 +41,8 @@ pub(crate) struct StreamCheck {
     expected: Position,
     /// Ids below this are behind a received event, a gap or a promised cursor.
     seq_min: u64,
+    /// Ids below this were given before the stream began: `hello` said so.
+    joined_seq: u64,
     greeted: bool,
     /// The reason of the `end` event, once it came.
     pub(crate) ended: Option<Box<str>>,
@@ -51,6 +55,7 @@ impl StreamCheck {
             stream,
             expected: plan.seek(stream, 0),
             seq_min: 0,
+            joined_seq: 0,
             greeted: false,
             ended: None,
             losses: None,
@@ -59,6 +64,11 @@ impl StreamCheck {
 
     pub(crate) fn is_greeted(&self) -> bool {
         self.greeted
+    }
+
+    /// Every event below number `until` was received, or is behind one that was.
+    pub(crate) fn is_past(&self, until: u64) -> bool {
+        self.expected.number >= until
     }
 
     /// Everything up to event `published` and id `seq` was received or declared lost.
@@ -89,7 +99,7 @@ impl StreamCheck {
             return;
         }
         if payload.number == self.expected.number && id.seq >= self.seq_min {
-            self.expected = tally.run.plan.next(self.expected);
+            self.expected = tally.run.plan.next(self.stream, self.expected);
             self.seq_min = id.seq + 1;
         } else if !self.on_unexpected(payload, id, tally) {
             return;
@@ -186,6 +196,9 @@ impl StreamCheck {
             Control::Hello { cursor } => {
                 self.greeted = true;
                 self.promise(cursor.as_deref(), tally);
+                self.joined_seq = self.seq_min;
+                self.expected =
+                    tally.run.plan.seek(self.stream, self.first_after_hello(&tally.run));
             }
             Control::Heartbeat { cursor } => {
                 tally.heartbeats += 1;
@@ -204,6 +217,17 @@ impl StreamCheck {
             Control::End { reason } => self.ended = Some(reason.into()),
             Control::Event => self.protocol(tally, "an event that nobody here published"),
         }
+    }
+
+    /// The stream gets what has an id above its `hello`. That can be less than what was
+    /// answered before it came: an event may be answered and still be on its way to the
+    /// shard that says `hello`. Events not answered yet are left to the audit.
+    fn first_after_hello(&self, run: &Run) -> u64 {
+        let mut first = run.answered_below();
+        while first > 0 && run.ledger.seq(first - 1).is_none_or(|seq| seq >= self.joined_seq) {
+            first -= 1;
+        }
+        first
     }
 
     /// A cursor says that all before it was delivered: what comes later must be above.

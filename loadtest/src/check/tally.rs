@@ -5,21 +5,40 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
+use crate::check::fairness::Fairness;
+use crate::latency::latency_histogram;
 use crate::payload::Payload;
 use crate::run::Run;
 use crate::violations::Violations;
 
-/// Latencies are kept in nanoseconds to three digits, up to a minute.
-pub(crate) fn latency_histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are in order")
-}
-
-/// Counts, for recent events, how many streams of this thread have each.
-struct WindowShare {
+/// Counts, for recent events, how many of this thread's streams have each. Stuck streams
+/// are not counted: the caller leaves them out.
+pub(crate) struct Receipts {
     /// `(event, streams that have it)`; an older event gives way to a newer one.
     recent: Box<[(u64, u32)]>,
     /// Streams of this thread that should get each topic.
     receivers: Vec<u32>,
+}
+
+impl Receipts {
+    pub(crate) fn new(run: &Run, thread: u32, events: usize) -> Self {
+        let recent = vec![(0, 0); events.next_power_of_two()].into();
+        Self { recent, receivers: run.plan.receivers(thread) }
+    }
+
+    /// One more stream has event `number` of `topic`: how many had it before, and how
+    /// many should. `None` when the event is no longer kept.
+    pub(crate) fn count(&mut self, number: u64, topic: u32) -> Option<(u32, u32)> {
+        let at = number as usize & (self.recent.len() - 1);
+        let (event, streams) = &mut self.recent[at];
+        if *event < number {
+            (*event, *streams) = (number, 0);
+        } else if *event > number {
+            return None;
+        }
+        *streams += 1;
+        Some((*streams - 1, self.receivers[topic as usize]))
+    }
 }
 
 pub(crate) struct Tally {
@@ -29,59 +48,60 @@ pub(crate) struct Tally {
     /// Latency is recorded only between the warm-up and the end of publishing.
     pub(crate) measuring: bool,
     pub(crate) latency: Histogram<u64>,
+    /// From the connect to the `hello`.
+    pub(crate) hello_ns: Histogram<u64>,
     pub(crate) deliveries: u64,
     pub(crate) heartbeats: u64,
     pub(crate) gaps: u64,
     pub(crate) violations: Violations,
-    window: Option<WindowShare>,
+    pub(crate) fairness: Option<Fairness>,
+    window: Option<Receipts>,
 }
 
 impl Tally {
     pub(crate) fn new(run: Arc<Run>, thread: u32) -> Self {
         // Twice the window: events given up after a stall may still trickle in.
-        let window = run.window.as_ref().map(|window| WindowShare {
-            recent: vec![(0, 0); (2 * window.in_flight as usize).next_power_of_two()].into(),
-            receivers: run.plan.receivers(thread),
-        });
+        let window = run.window.as_ref();
+        let window = window.map(|w| Receipts::new(&run, thread, 2 * w.in_flight as usize));
+        let fairness = run.fairness.then(|| Fairness::new(&run, thread));
         Self {
             run,
             arrived_ns: 0,
             measuring: false,
             latency: latency_histogram(),
+            hello_ns: latency_histogram(),
             deliveries: 0,
             heartbeats: 0,
             gaps: 0,
             violations: Violations::default(),
+            fairness,
             window,
         }
     }
 
     pub(crate) fn delivered(&mut self, stream: u32, payload: Payload) {
         self.deliveries += 1;
-        // Stuck streams read late by design; their latency says nothing.
+        // Stuck streams read late by design; their latency and their place say nothing.
         if self.measuring && !self.run.plan.is_stuck(stream) {
             self.latency.saturating_record(self.arrived_ns.saturating_sub(payload.stamp_ns));
+            if let Some(fairness) = &mut self.fairness {
+                let topic = self.run.plan.topic_of(payload.number);
+                fairness.on_delivery(stream, payload.number, topic);
+            }
         }
         self.settle(stream, payload.number);
     }
 
     /// `stream` got event `number` or is past it.
     pub(crate) fn settle(&mut self, stream: u32, number: u64) {
-        let Some(share) = &mut self.window else {
+        let Some(window) = &mut self.window else {
             return;
         };
         if self.run.plan.is_stuck(stream) {
             return;
         }
-        let at = number as usize & (share.recent.len() - 1);
-        let (event, streams) = &mut share.recent[at];
-        if *event < number {
-            (*event, *streams) = (number, 0);
-        } else if *event > number {
-            return;
-        }
-        *streams += 1;
-        if *streams == share.receivers[self.run.plan.topic_of(number) as usize] {
+        let count = window.count(number, self.run.plan.topic_of(number));
+        if count.is_some_and(|(before, receivers)| before + 1 == receivers) {
             self.run.thread_has(number);
         }
     }

@@ -23,8 +23,10 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 pub(crate) enum PublishApi {
     /// `POST /topics/{topic}`, the raw body is the data.
     Topics,
-    /// `POST /publish`, JSON.
+    /// `POST /publish`, a JSON object, or an array of them with `--batch`.
     Publish,
+    /// `POST /publish`, a JSON object a line.
+    Ndjson,
 }
 
 #[derive(Debug, Clone)]
@@ -97,7 +99,8 @@ impl Connection {
         let sign: &[u8] = match (self.target.arrays, self.body.is_empty()) {
             (true, true) => b"[",
             (true, false) => b",",
-            (false, _) => b"",
+            (false, true) => b"",
+            (false, false) => b"\n",
         };
         self.body.extend_from_slice(sign);
         // Neither the topic nor the data has a character that JSON would escape.
@@ -110,8 +113,9 @@ impl Connection {
         let (path, kind) = match self.target.api {
             PublishApi::Topics => (format!("/topics/{}", self.nonce_topic), "text/plain"),
             PublishApi::Publish => ("/publish".to_owned(), "application/json"),
+            PublishApi::Ndjson => ("/publish".to_owned(), "application/x-ndjson"),
         };
-        if self.target.api == PublishApi::Publish && self.target.arrays {
+        if self.target.arrays {
             self.body.push(b']');
         }
         let mut head = String::with_capacity(256);

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -14,9 +15,9 @@ pub(crate) struct Dial {
     pub(crate) address: SocketAddr,
     /// The `host` field: as the user wrote it.
     pub(crate) host: String,
-    /// Streams go out from 127.0.0.1 to 127.0.0.K in turn; one address has about
-    /// 28,000 ephemeral ports.
-    pub(crate) source_addresses: u32,
+    /// Streams go out from 127.0.0.F to 127.0.0.L in turn; one address has about 28,000
+    /// ephemeral ports. `None`: the kernel chooses.
+    pub(crate) sources: Option<RangeInclusive<u32>>,
     /// Streams of one thread between connect and `hello`.
     pub(crate) connects_in_flight: u32,
     /// Connects a second over all threads.
@@ -45,9 +46,9 @@ impl Dial {
         }
         // Closed by reset: thousands of ports in TIME_WAIT would starve the next run.
         socket.set_linger(Some(Duration::ZERO))?;
-        if self.source_addresses > 1 {
-            // At most 254 of them, by the command line's own check.
-            let last = 1 + stream % self.source_addresses;
+        if let Some(sources) = &self.sources {
+            // At most 254, by the command line's own check.
+            let last = sources.start() + stream % (sources.end() + 1 - sources.start());
             let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last as u8));
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }
@@ -60,9 +61,10 @@ impl Dial {
 
     pub(super) fn request(&self, plan: &Plan, stream: u32) -> Vec<u8> {
         let mut request = String::from("GET /events");
-        for (at, topic) in plan.topics_of(stream).enumerate() {
+        for (at, topic) in plan.subscriptions_of(stream).iter().enumerate() {
             let sign = if at == 0 { '?' } else { '&' };
-            let _ = write!(request, "{sign}topic={}", plan.topic_name(topic));
+            // The one character of theirs that a URL does not have.
+            let _ = write!(request, "{sign}topic={}", topic.replace('>', "%3E"));
         }
         let _ = write!(
             request,

@@ -29,7 +29,7 @@ const READ_BYTES: usize = 64 << 10;
 const POLL_EVENTS: usize = 1024;
 /// How soon a thread sees a change of phase.
 const TICK: Duration = Duration::from_millis(5);
-/// How often settling streams are counted.
+/// How often settling streams are counted, and leaving ones looked at.
 const LOOK_NS: u64 = 20_000_000;
 
 pub(crate) struct Outcome {
@@ -50,6 +50,9 @@ pub(crate) struct Reader {
     ended: Vec<StreamEnd>,
     tally: Tally,
     unstuck: bool,
+    /// Streams numbered below this have left.
+    left_below: u32,
+    leave_looked_ns: u64,
     looked_ns: u64,
 }
 
@@ -68,6 +71,8 @@ impl Reader {
             ended: Vec::new(),
             tally: Tally::new(run, thread),
             unstuck: false,
+            left_below: 0,
+            leave_looked_ns: 0,
             looked_ns: 0,
         })
     }
@@ -102,6 +107,7 @@ impl Reader {
                     self.on_readable(key, true, &mut buffer);
                 }
             }
+            self.let_leave();
             self.publish_counters(phase);
         }
         let rest = self.streams.drain().map(|stream| stream.into_end(Close::Open));
@@ -168,6 +174,8 @@ impl Reader {
             self.opening -= 1;
             let counters = &self.tally.run.readers[self.thread as usize];
             counters.opened.fetch_add(1, Relaxed);
+            let took = self.tally.arrived_ns.saturating_sub(stream.connect_ns());
+            self.tally.hello_ns.saturating_record(took);
         }
         match turn {
             Turn::Goes => {}
@@ -180,6 +188,36 @@ impl Reader {
                 self.ended.push(end);
                 self.tally.run.readers[self.thread as usize].ended.fetch_add(1, Relaxed);
             }
+        }
+    }
+
+    /// Closes the streams that were told to leave and may.
+    fn let_leave(&mut self) {
+        let run = self.tally.run.clone();
+        let below = run.leave_below.load(Relaxed);
+        let now = now_ns();
+        if self.left_below == below || now - self.leave_looked_ns < LOOK_NS {
+            return;
+        }
+        self.leave_looked_ns = now;
+        let mut staying = self.next < below;
+        let mut leaving = Vec::new();
+        for (key, stream) in &mut self.streams {
+            if stream.number() >= below {
+                continue;
+            }
+            if stream.is_greeted() && stream.leave(&run, now) {
+                leaving.push(key);
+            } else {
+                staying = true;
+            }
+        }
+        for key in leaving {
+            self.ended.push(self.streams.remove(key).into_end(Close::Left));
+            run.readers[self.thread as usize].ended.fetch_add(1, Relaxed);
+        }
+        if !staying {
+            self.left_below = below;
         }
     }
 
@@ -202,7 +240,7 @@ impl Reader {
             }
             let last = run.plan.topics_of(stream.number());
             let last = last.filter_map(|topic| published.last_seqs[topic as usize]).max();
-            !stream.check().is_settled(published.events, last)
+            !stream.check().is_settled(published.until, last)
         });
         counters.behind.store(behind.count() as u32, Relaxed);
         counters.phase_seen.store(phase as u8, Release);

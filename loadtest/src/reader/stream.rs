@@ -8,8 +8,9 @@ use mio::net::TcpStream;
 
 use crate::check::StreamCheck;
 use crate::check::tally::Tally;
-use crate::clock::now_ns;
+use crate::clock::{nanos, now_ns};
 use crate::plan::Plan;
+use crate::run::Run;
 use crate::wire::chunk::ChunkDecoder;
 use crate::wire::head::HeadReader;
 use crate::wire::sse::SseParser;
@@ -25,6 +26,8 @@ enum State {
 pub(crate) enum Close {
     /// It did not: the run was over first.
     Open,
+    /// The client closed it, because it was told to leave.
+    Left,
     /// The last chunk came, at the end of a frame.
     Clean,
     Broken(String),
@@ -34,6 +37,7 @@ impl fmt::Display for Close {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open => write!(f, "open"),
+            Self::Left => write!(f, "left"),
             Self::Clean => write!(f, "a clean end of the body"),
             Self::Broken(what) => write!(f, "{what}"),
         }
@@ -53,6 +57,16 @@ pub(crate) struct StreamEnd {
     pub(crate) check: StreamCheck,
     pub(crate) times: Times,
     pub(crate) close: Close,
+    /// The events it had to wait for before it left are numbered below this.
+    pub(crate) left_at: Option<u64>,
+}
+
+/// What a stream that was told to leave waits for, and no longer than until when.
+#[derive(Debug, Clone, Copy)]
+struct Leaving {
+    /// It has to be past every event below this: those answered when it was told.
+    past: u64,
+    deadline_ns: u64,
 }
 
 pub(super) enum Turn {
@@ -65,12 +79,14 @@ pub(super) struct Stream {
     state: State,
     check: StreamCheck,
     times: Times,
+    leaving: Option<Leaving>,
 }
 
 impl Stream {
     pub(super) fn new(socket: TcpStream, number: u32, plan: &Plan) -> Self {
         let times = Times { connect_ns: now_ns(), ..Times::default() };
-        Self { socket, state: State::Connecting, check: StreamCheck::new(number, plan), times }
+        let check = StreamCheck::new(number, plan);
+        Self { socket, state: State::Connecting, check, times, leaving: None }
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -94,7 +110,22 @@ impl Stream {
     }
 
     pub(super) fn into_end(self, close: Close) -> StreamEnd {
-        StreamEnd { check: self.check, times: self.times, close }
+        let left_at = self.leaving.map(|leaving| leaving.past);
+        StreamEnd { check: self.check, times: self.times, close, left_at }
+    }
+
+    pub(super) fn connect_ns(&self) -> u64 {
+        self.times.connect_ns
+    }
+
+    /// The stream is told to leave; true once it has what was published before, or has
+    /// waited for it long enough.
+    pub(super) fn leave(&mut self, run: &Run, now_ns: u64) -> bool {
+        let leaving = self.leaving.get_or_insert_with(|| Leaving {
+            past: run.answered_below(),
+            deadline_ns: now_ns + nanos(run.leave_timeout),
+        });
+        self.check.is_past(leaving.past) || now_ns >= leaving.deadline_ns
     }
 
     /// The connect is over: sends the request, which a fresh socket takes in one write.

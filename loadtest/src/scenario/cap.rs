@@ -16,12 +16,12 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::check::tally::latency_histogram;
 use crate::cli::CapArgs;
 use crate::clock::{nanos, now_ns, wait};
+use crate::latency::latency_histogram;
 use crate::reader::{Close, StreamEnd};
 use crate::report::{self, Row};
-use crate::session::Session;
+use crate::session::{Session, Setup};
 use crate::violations::{Kind, Violations};
 
 /// Streams are waited for so long beyond the cap; then they count as never ended.
@@ -53,7 +53,7 @@ struct Details {
 
 pub(crate) fn run(args: &CapArgs) -> Result<bool, String> {
     args.common.check()?;
-    let session = Session::start(&args.common, (0.0, 0), 0, None)?;
+    let session = Session::start(&args.common, &Setup::default())?;
     let opening = session.open()?;
     let progress = session.progress("ending", u64::from(args.common.streams));
     let deadline = now_ns() + nanos(args.cap + args.grace + PATIENCE);

@@ -13,6 +13,8 @@ pub enum Fault {
     /// Frames over many small chunks: no misbehaviour.
     CutChunks,
     Drop,
+    /// That event and all after it.
+    DropFrom,
     Double,
     Swap,
     WrongId,
@@ -63,6 +65,7 @@ pub(super) fn misbehave(fault: Fault, conn: &mut Conn, seq: u64, frame: Rc<[u8]>
     let out = &mut conn.out;
     let lost = seq - 2;
     match (fault, first) {
+        (Fault::DropFrom, _) => {}
         (Fault::Drop | Fault::HonestGap | Fault::WrongGapCount | Fault::LateGap, true) => {}
         (Fault::Swap, true) => stream.held = Some((seq, frame)),
         (Fault::Double, true) => [&frame, &frame].iter().for_each(|f| out.extend_from_slice(f)),

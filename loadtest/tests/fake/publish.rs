@@ -65,6 +65,9 @@ impl Server {
         if stream.victim && (FAULT_AT..=FAULT_AT + 1).contains(&stream.events) {
             return misbehave(fault, conn, seq, frame, data);
         }
+        if stream.victim && fault == Fault::DropFrom && stream.events > FAULT_AT {
+            return;
+        }
         stream.ring.push_back((seq, frame));
         while stream.ring.len() > ring_frames {
             let (lost, _) = stream.ring.pop_front().unwrap();

@@ -13,6 +13,14 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    pub fn of(command: &str, args: &[&str]) -> Self {
+        let mut witness = Command::new(env!("CARGO_BIN_EXE_tidegate-loadtest"));
+        let output = witness.arg(command).args(args).args(["--json", "-"]).output().unwrap();
+        let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        Self { status: output.status.code().unwrap(), report, stderr }
+    }
+
     pub fn violations(&self, kind: &str) -> u64 {
         self.report["violations"]["by_kind"][kind].as_u64().expect("a kind of the report")
     }
@@ -33,13 +41,12 @@ impl Verdict {
 }
 
 pub fn witness(scenario: &str, fake: &Fake, args: &[&str]) -> Verdict {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate-loadtest"));
-    command.arg(scenario).args(["--public", &format!("http://{}", fake.public)]);
-    if scenario == "fanout" {
-        command.args(["--internal", &format!("http://{}", fake.internal)]);
+    let (public, internal) =
+        (format!("http://{}", fake.public), format!("http://{}", fake.internal));
+    let mut all = vec!["--public", &public];
+    if matches!(scenario, "fanout" | "churn") {
+        all.extend(["--internal", &internal]);
     }
-    let output = command.args(["--json", "-"]).args(args).output().unwrap();
-    let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    Verdict { status: output.status.code().unwrap(), report, stderr }
+    all.extend(args);
+    Verdict::of(scenario, &all)
 }

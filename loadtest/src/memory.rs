@@ -1,0 +1,61 @@
+//! The gateway's memory over time: first, greatest, last, and the straight line through
+//! all samples, which tells growth from noise.
+
+use serde::Serialize;
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Memory {
+    first_bytes: u64,
+    max_bytes: u64,
+    last_bytes: u64,
+    /// Bytes for each second, or whatever the samples were taken over.
+    slope_bytes: f64,
+}
+
+impl Memory {
+    /// `samples` are `(when, bytes)`; `None` of none.
+    pub(crate) fn over(samples: &[(f64, u64)]) -> Option<Self> {
+        let (&(_, first_bytes), &(_, last_bytes)) = (samples.first()?, samples.last()?);
+        let max_bytes = samples.iter().map(|(_, bytes)| *bytes).max()?;
+        Some(Self { first_bytes, max_bytes, last_bytes, slope_bytes: slope(samples) })
+    }
+
+    pub(crate) fn row(&self, each: &str) -> String {
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        format!(
+            "{:.1} MiB first, {:.1} at most, {:.1} last; slope {:+.0} KiB a {each}",
+            mib(self.first_bytes),
+            mib(self.max_bytes),
+            mib(self.last_bytes),
+            self.slope_bytes / 1024.0
+        )
+    }
+}
+
+/// Least squares; 0 where the samples were all taken at one moment.
+fn slope(samples: &[(f64, u64)]) -> f64 {
+    let count = samples.len() as f64;
+    let mean_at = samples.iter().map(|(at, _)| at).sum::<f64>() / count;
+    let mean_bytes = samples.iter().map(|(_, bytes)| *bytes as f64).sum::<f64>() / count;
+    let (mut rise, mut run) = (0.0, 0.0);
+    for &(at, bytes) in samples {
+        rise += (at - mean_at) * (bytes as f64 - mean_bytes);
+        run += (at - mean_at) * (at - mean_at);
+    }
+    if run > 0.0 { rise / run } else { 0.0 }
+}
+
+/// What belongs here: the line through known points.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slope_is_that_of_the_line() {
+        let memory = Memory::over(&[(0.0, 100), (1.0, 90), (2.0, 140), (3.0, 130)]).unwrap();
+        assert_eq!((memory.first_bytes, memory.max_bytes, memory.last_bytes), (100, 140, 130));
+        assert!((memory.slope_bytes - 14.0).abs() < 1e-9, "{memory:?}");
+        assert_eq!(slope(&[(2.0, 5), (2.0, 9)]), 0.0);
+        assert!(Memory::over(&[]).is_none());
+    }
+}
