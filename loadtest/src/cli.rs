@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::dialect::Dialect;
 use crate::payload::PAYLOAD_BYTES_MIN;
 use crate::publish::PublishApi;
+use crate::serve::ServeArgs;
 
 /// Where the arithmetic was thought through to; descriptors end a process much sooner.
 const STREAMS_MAX: u32 = 1_000_000;
@@ -34,6 +36,8 @@ pub(crate) enum Scenario {
     Idle(IdleArgs),
     /// Check when and how streams end on a gateway with a lifetime cap.
     Cap(CapArgs),
+    /// Run one of the control servers that the gateway is measured against.
+    Serve(ServeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -41,9 +45,13 @@ pub(crate) struct CommonArgs {
     /// The gateway's public listener.
     #[arg(long, default_value = "http://127.0.0.1:8080", value_parser = parse_origin)]
     pub(crate) public: Origin,
-    /// The gateway's process, for its CPU time and memory.
-    #[arg(long)]
-    pub(crate) server_pid: Option<u32>,
+    /// What streams are held to.
+    #[arg(long, value_enum, default_value = "tidegate")]
+    pub(crate) dialect: Dialect,
+    /// The gateway's process, for its CPU time and memory; several, with commas, are
+    /// added up.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) server_pid: Vec<u32>,
     /// Streams to open.
     #[arg(long, default_value_t = 1000)]
     pub(crate) streams: u32,
@@ -87,7 +95,7 @@ pub(crate) struct FanoutArgs {
     /// How events are published.
     #[arg(long, value_enum, default_value = "topics")]
     pub(crate) publish_api: PublishApi,
-    /// Events in one POST, as a JSON array; needs `--publish-api publish` above 1.
+    /// Events in one POST, as a JSON array; above 1 not with `--publish-api topics`.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) batch: u32,
     /// A header line for publishes, such as `authorization: Bearer x`.
@@ -203,7 +211,10 @@ impl FanoutArgs {
     pub(crate) fn check(&self) -> Result<(), String> {
         self.common.check()?;
         if self.batch > 1 && self.publish_api == PublishApi::Topics {
-            return Err("--batch above 1 needs --publish-api publish".to_owned());
+            return Err("--batch above 1 needs --publish-api publish or pushpin".to_owned());
+        }
+        if self.publish_api == PublishApi::Pushpin && self.common.dialect != Dialect::Plain {
+            return Err("--publish-api pushpin needs --dialect plain".to_owned());
         }
         if self.event_bytes < PAYLOAD_BYTES_MIN {
             return Err(format!("--event-bytes is at least {PAYLOAD_BYTES_MIN}"));

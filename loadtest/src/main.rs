@@ -5,10 +5,13 @@
 //! events and books the answers in the `ledger`; `wire` turns bytes into frames, `check`
 //! turns frames into deliveries and `violations`; when all is quiet `check::audit`
 //! settles what was lost and `report` shows the run.
+//!
+//! `serve` is the other side: the control servers that a gateway is measured against.
 
 mod check;
 mod cli;
 mod clock;
+mod dialect;
 mod ledger;
 mod payload;
 mod plan;
@@ -18,6 +21,7 @@ mod reader;
 mod report;
 mod run;
 mod scenario;
+mod serve;
 mod session;
 mod violations;
 mod wire;
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
         Scenario::Fanout(args) => scenario::fanout::run(args),
         Scenario::Idle(args) => scenario::idle::run(args),
         Scenario::Cap(args) => scenario::cap::run(args),
+        Scenario::Serve(args) => serve::run(args),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

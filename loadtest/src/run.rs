@@ -8,6 +8,7 @@ use std::sync::atomic::{
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 
+use crate::dialect::Dialect;
 use crate::ledger::Ledger;
 use crate::payload::PayloadFormat;
 use crate::plan::Plan;
@@ -56,6 +57,7 @@ pub(crate) struct Published {
 
 pub(crate) struct Run {
     pub(crate) plan: Plan,
+    pub(crate) dialect: Dialect,
     pub(crate) format: PayloadFormat,
     pub(crate) ledger: Ledger,
     pub(crate) window: Option<Window>,
@@ -72,7 +74,12 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(plan: Plan, format: PayloadFormat, in_flight: Option<u32>) -> Self {
+    pub(crate) fn new(
+        plan: Plan,
+        dialect: Dialect,
+        format: PayloadFormat,
+        in_flight: Option<u32>,
+    ) -> Self {
         let window = in_flight.map(|in_flight| {
             let mut reporters = vec![0; plan.topics as usize];
             for thread in 0..plan.threads {
@@ -91,6 +98,7 @@ impl Run {
         let readers = (0..plan.threads).map(|_| ReaderCounters::default()).collect();
         Self {
             plan,
+            dialect,
             format,
             ledger: Ledger::new(),
             window,

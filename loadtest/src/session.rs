@@ -40,7 +40,7 @@ pub(crate) struct Session {
     pub(crate) run: Arc<Run>,
     threads: Vec<JoinHandle<io::Result<Outcome>>>,
     open_timeout: Duration,
-    server_pid: Option<u32>,
+    server_pids: Vec<u32>,
     quiet: bool,
 }
 
@@ -52,10 +52,10 @@ impl Session {
         in_flight: Option<u32>,
     ) -> Result<Self, String> {
         probe::make_room_for(common.streams)?;
-        if let Some(pid) = common.server_pid
-            && (probe::cpu_ns(&pid.to_string()).is_none() || probe::rss_bytes(pid).is_none())
-        {
-            return Err(format!("--server-pid {pid}: there is no such process to look at"));
+        for pid in &common.server_pid {
+            if probe::cpu_ns(&pid.to_string()).is_none() || probe::rss_bytes(*pid).is_none() {
+                return Err(format!("--server-pid {pid}: there is no such process to look at"));
+            }
         }
         let nonce = mix(now_ns() ^ u64::from(std::process::id()) << 40) as u32;
         let plan = Plan::new(
@@ -67,7 +67,7 @@ impl Session {
             nonce,
         );
         let format = PayloadFormat::new(u64::from(nonce), event_bytes);
-        let run = Arc::new(Run::new(plan, format, in_flight));
+        let run = Arc::new(Run::new(plan, common.dialect, format, in_flight));
         let dial = Arc::new(Dial {
             address: common.public.address,
             host: common.public.host.clone(),
@@ -88,14 +88,14 @@ impl Session {
             run,
             threads,
             open_timeout: common.open_timeout,
-            server_pid: common.server_pid,
+            server_pids: common.server_pid.clone(),
             quiet: common.quiet,
         })
     }
 
     pub(crate) fn open(&self) -> Result<Opening, String> {
         let streams = self.run.plan.streams;
-        let rss = || self.server_pid.and_then(probe::rss_bytes);
+        let rss = || self.of_server(probe::rss_bytes);
         let progress = self.progress("opening", u64::from(streams));
         let before = rss();
         let first = if streams < SLOPE_STREAMS_MIN { streams } else { streams / 10 };
@@ -137,7 +137,7 @@ impl Session {
             if now_opened > opened {
                 (opened, moved_ns) = (now_opened, now_ns());
             } else if now_ns() - moved_ns > nanos(self.open_timeout) {
-                return Err(format!("{opened} of {until} streams opened, then none got a hello"));
+                return Err(format!("{opened} of {until} streams opened, then no more"));
             }
             wait(LOOK);
         }
@@ -174,12 +174,19 @@ impl Session {
         style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style))
     }
 
+    /// The sum of `probe` over the server's processes; `None` when none was named, or when
+    /// one is gone.
+    fn of_server(&self, probe: impl Fn(u32) -> Option<u64>) -> Option<u64> {
+        let each = (!self.server_pids.is_empty()).then_some(&self.server_pids)?;
+        each.iter().map(|pid| probe(*pid)).sum()
+    }
+
     pub(crate) fn sample(&self) -> Sample {
         Sample {
             at_ns: now_ns(),
             deliveries: self.run.deliveries(),
             heartbeats: self.run.heartbeats(),
-            server_cpu_ns: self.server_pid.and_then(|pid| probe::cpu_ns(&pid.to_string())),
+            server_cpu_ns: self.of_server(|pid| probe::cpu_ns(&pid.to_string())),
             client_cpu_ns: probe::cpu_ns("self"),
         }
     }

@@ -19,6 +19,7 @@ use serde::Serialize;
 use crate::check::tally::latency_histogram;
 use crate::cli::CapArgs;
 use crate::clock::{nanos, now_ns, wait};
+use crate::dialect::Dialect;
 use crate::reader::{Close, StreamEnd};
 use crate::report::{self, Row};
 use crate::session::Session;
@@ -53,6 +54,9 @@ struct Details {
 
 pub(crate) fn run(args: &CapArgs) -> Result<bool, String> {
     args.common.check()?;
+    if args.common.dialect != Dialect::Tidegate {
+        return Err("cap checks the gateway's `end` events: leave out --dialect".to_owned());
+    }
     let session = Session::start(&args.common, (0.0, 0), 0, None)?;
     let opening = session.open()?;
     let progress = session.progress("ending", u64::from(args.common.streams));

@@ -119,6 +119,7 @@ fn target(args: &FanoutArgs) -> PublishTarget {
         address: args.internal.address,
         host: args.internal.host.clone(),
         api: args.publish_api,
+        dialect: args.common.dialect,
         arrays: args.batch > 1 && args.publish_api == PublishApi::Publish,
         headers: args.publish_header.iter().map(|line| format!("{line}\r\n")).collect(),
     }

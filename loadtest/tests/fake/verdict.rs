@@ -1,5 +1,6 @@
 //! The witness run as a process, and what it said.
 
+use std::net::SocketAddr;
 use std::process::Command;
 
 use serde_json::Value;
@@ -33,10 +34,19 @@ impl Verdict {
 }
 
 pub fn witness(scenario: &str, fake: &Fake, args: &[&str]) -> Verdict {
+    witness_at(scenario, fake.public, fake.internal, args)
+}
+
+pub fn witness_at(
+    scenario: &str,
+    public: SocketAddr,
+    internal: SocketAddr,
+    args: &[&str],
+) -> Verdict {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate-loadtest"));
-    command.arg(scenario).args(["--public", &format!("http://{}", fake.public)]);
+    command.arg(scenario).args(["--public", &format!("http://{public}")]);
     if scenario == "fanout" {
-        command.args(["--internal", &format!("http://{}", fake.internal)]);
+        command.args(["--internal", &format!("http://{internal}")]);
     }
     let output = command.args(["--json", "-"]).args(args).output().unwrap();
     let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
