@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::compare::{CompareArgs, PostArgs};
 use crate::dialect::Dialect;
 use crate::payload::PAYLOAD_BYTES_MIN;
 use crate::publish::PublishApi;
@@ -38,6 +39,11 @@ pub(crate) enum Scenario {
     Cap(CapArgs),
     /// Run one of the control servers that the gateway is measured against.
     Serve(ServeArgs),
+    /// Measure the gateway beside the floor and its peers; installed peers are found.
+    Compare(CompareArgs),
+    /// Post single events on keep-alive connections, for `compare`.
+    #[command(hide = true)]
+    Post(PostArgs),
 }
 
 #[derive(Debug, Args)]
@@ -161,7 +167,7 @@ pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
 }
 
-fn parse_origin(text: &str) -> Result<Origin, String> {
+pub(crate) fn parse_origin(text: &str) -> Result<Origin, String> {
     let rest = text.strip_prefix("http://").ok_or("must be http://HOST:PORT; TLS is not spoken")?;
     let host = rest.strip_suffix('/').unwrap_or(rest);
     let with_port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };

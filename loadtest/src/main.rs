@@ -7,10 +7,12 @@
 //! settles what was lost and `report` shows the run.
 //!
 //! `serve` is the other side: the control servers that a gateway is measured against.
+//! `compare` measures it against them and against its peers, in one go.
 
 mod check;
 mod cli;
 mod clock;
+mod compare;
 mod dialect;
 mod ledger;
 mod payload;
@@ -40,6 +42,8 @@ fn main() -> ExitCode {
         Scenario::Idle(args) => scenario::idle::run(args),
         Scenario::Cap(args) => scenario::cap::run(args),
         Scenario::Serve(args) => serve::run(args),
+        Scenario::Compare(args) => compare::run(args),
+        Scenario::Post(args) => compare::run_post(args),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

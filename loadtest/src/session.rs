@@ -53,7 +53,7 @@ impl Session {
     ) -> Result<Self, String> {
         probe::make_room_for(common.streams)?;
         for pid in &common.server_pid {
-            if probe::cpu_ns(&pid.to_string()).is_none() || probe::rss_bytes(*pid).is_none() {
+            if probe::cpu_ns(*pid).is_none() || probe::rss_bytes(*pid).is_none() {
                 return Err(format!("--server-pid {pid}: there is no such process to look at"));
             }
         }
@@ -186,8 +186,8 @@ impl Session {
             at_ns: now_ns(),
             deliveries: self.run.deliveries(),
             heartbeats: self.run.heartbeats(),
-            server_cpu_ns: self.of_server(|pid| probe::cpu_ns(&pid.to_string())),
-            client_cpu_ns: probe::cpu_ns("self"),
+            server_cpu_ns: self.of_server(probe::cpu_ns),
+            client_cpu_ns: probe::own_cpu_ns(),
         }
     }
 }
@@ -198,7 +198,7 @@ pub(crate) struct Sample {
     pub(crate) deliveries: u64,
     pub(crate) heartbeats: u64,
     pub(crate) server_cpu_ns: Option<u64>,
-    pub(crate) client_cpu_ns: Option<u64>,
+    pub(crate) client_cpu_ns: u64,
 }
 
 impl Sample {
@@ -208,11 +208,11 @@ impl Sample {
 
     /// CPU seconds of the gateway and of this process since `earlier`.
     pub(crate) fn cpu_since(&self, earlier: &Self) -> (Option<f64>, Option<f64>) {
-        let seconds =
-            |now: Option<u64>, then: Option<u64>| Some(now?.saturating_sub(then?) as f64 / 1e9);
+        let seconds = |now: u64, then: u64| now.saturating_sub(then) as f64 / 1e9;
+        let server = self.server_cpu_ns.zip(earlier.server_cpu_ns);
         (
-            seconds(self.server_cpu_ns, earlier.server_cpu_ns),
-            seconds(self.client_cpu_ns, earlier.client_cpu_ns),
+            server.map(|(now, then)| seconds(now, then)),
+            Some(seconds(self.client_cpu_ns, earlier.client_cpu_ns)),
         )
     }
 }
