@@ -6,13 +6,17 @@
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
-.PHONY: run test
+.PHONY: run test bench
 
 run: toolchain ## Build the release and start the gateway; ARGS="--config FILE" passes arguments
 	cargo run --release -- $(if $(ARGS),run $(ARGS),)
 
 test: deps fmt clippy unit loom doc deny ## Check everything: what CI runs
 	@echo "All checks passed."
+
+bench: toolchain bench-packages ## Measure beside floor and peers; ARGS="--quick" for a look (README of loadtest/)
+	cargo build --release --locked --workspace
+	$(CARGO_TARGET_DIR)/release/tidegate-loadtest compare $(ARGS)
 
 # --- Settings -------------------------------------------------------------------------------------
 
@@ -31,6 +35,9 @@ BUILD_PACKAGES := cc:gcc,libc6-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) curl:curl chromium:chromium python3:python3 \
 	python3-venv:python3-venv node:nodejs npm:npm
 
+# The peers that `make bench` measures beside; only their programs are used.
+PEER_PACKAGES := nginx:nginx nchan:libnginx-mod-nchan pushpin:pushpin zurl:zurl
+
 # --- What `make test` needs -----------------------------------------------------------------------
 
 .PHONY: deps packages toolchain components
@@ -39,6 +46,10 @@ deps: packages components $(VENV)/installed $(CLIENTS)/node_modules/installed $(
 
 packages:
 	@sh scripts/install-packages.sh $(TEST_PACKAGES)
+
+.PHONY: bench-packages
+bench-packages:
+	@NO_SERVICES=1 sh scripts/install-packages.sh $(PEER_PACKAGES)
 
 toolchain:
 	@sh scripts/install-packages.sh $(BUILD_PACKAGES)

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::compare::{CompareArgs, PostArgs};
+use crate::dialect::Dialect;
 use crate::payload::PAYLOAD_BYTES_MIN;
 use crate::plan::TopicSets;
 use crate::publish::PublishApi;
 use crate::scenario_file::RunArgs;
+use crate::serve::ServeArgs;
 
 /// Where the arithmetic was thought through to; descriptors end a process much sooner.
 const STREAMS_MAX: u32 = 1_000_000;
@@ -45,6 +48,13 @@ pub(crate) enum Scenario {
     Churn(ChurnArgs),
     /// Check when and how streams end on a gateway with a lifetime cap.
     Cap(CapArgs),
+    /// Run one of the control servers that the gateway is measured against.
+    Serve(ServeArgs),
+    /// Measure the gateway beside the floor and its peers; installed peers are found.
+    Compare(CompareArgs),
+    /// Post single events on keep-alive connections, for `compare`.
+    #[command(hide = true)]
+    Post(PostArgs),
 }
 
 #[derive(Debug, Args)]
@@ -52,9 +62,13 @@ pub(crate) struct CommonArgs {
     /// The gateway's public listener.
     #[arg(long, default_value = "http://127.0.0.1:8080", value_parser = parse_origin)]
     pub(crate) public: Origin,
-    /// The gateway's process, for its CPU time and memory.
-    #[arg(long)]
-    pub(crate) server_pid: Option<u32>,
+    /// What streams are held to.
+    #[arg(long, value_enum, default_value = "tidegate")]
+    pub(crate) dialect: Dialect,
+    /// The gateway's process, for its CPU time and memory; several, with commas, are
+    /// added up.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) server_pid: Vec<u32>,
     /// Streams to open.
     #[arg(long, default_value_t = 1000)]
     pub(crate) streams: u32,
@@ -114,8 +128,8 @@ pub(crate) struct PublishArgs {
     /// How events are published.
     #[arg(long, value_enum, default_value = "topics")]
     pub(crate) publish_api: PublishApi,
-    /// Events in one POST; above 1 it needs `--publish-api publish` (a JSON array) or
-    /// `ndjson`.
+    /// Events in one POST: with `publish` a JSON array, with `ndjson` lines, with `pushpin`
+    /// items; above 1 not with `topics`.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) batch: u32,
     /// A header line for publishes, such as `authorization: Bearer x`.
@@ -240,7 +254,7 @@ pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
 }
 
-fn parse_origin(text: &str) -> Result<Origin, String> {
+pub(crate) fn parse_origin(text: &str) -> Result<Origin, String> {
     let rest = text.strip_prefix("http://").ok_or("must be http://HOST:PORT; TLS is not spoken")?;
     let host = rest.strip_suffix('/').unwrap_or(rest);
     let with_port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
@@ -306,7 +320,7 @@ impl CommonArgs {
 impl PublishArgs {
     fn check(&self) -> Result<(), String> {
         if self.batch > 1 && self.publish_api == PublishApi::Topics {
-            return Err("--batch above 1 needs --publish-api publish or ndjson".to_owned());
+            return Err("--batch above 1 needs --publish-api publish, ndjson or pushpin".to_owned());
         }
         if self.event_bytes < PAYLOAD_BYTES_MIN {
             return Err(format!("--event-bytes is at least {PAYLOAD_BYTES_MIN}"));
@@ -322,6 +336,10 @@ impl FanoutArgs {
     pub(crate) fn check(&self) -> Result<(), String> {
         self.common.check()?;
         self.publish.check()?;
+        if self.publish.publish_api == PublishApi::Pushpin && self.common.dialect != Dialect::Plain
+        {
+            return Err("--publish-api pushpin needs --dialect plain".to_owned());
+        }
         if self.connections == 1 {
             return Ok(());
         }
@@ -342,6 +360,9 @@ impl ChurnArgs {
     pub(crate) fn check(&self) -> Result<(), String> {
         self.common.check()?;
         self.publish.check()?;
+        if self.common.dialect != Dialect::Tidegate {
+            return Err("churn goes by the cursor of `hello`: leave out --dialect".to_owned());
+        }
         if self.streams_in_all() > u64::from(STREAMS_MAX) {
             return Err(format!(
                 "a churn opens at most {STREAMS_MAX} streams in all, here {}: use fewer cycles, \

@@ -6,10 +6,15 @@
 //! `ledger`; `wire` turns bytes into frames, `check` turns frames into deliveries and
 //! `violations`; when all is quiet `check::audit` settles what was lost and `report`
 //! shows the run. With `--processes`, `processes` does that several times and adds up.
+//!
+//! `serve` is the other side: the control servers that a gateway is measured against.
+//! `compare` measures it against them and against its peers, in one go.
 
 mod check;
 mod cli;
 mod clock;
+mod compare;
+mod dialect;
 mod latency;
 mod ledger;
 mod memory;
@@ -23,6 +28,7 @@ mod report;
 mod run;
 mod scenario;
 mod scenario_file;
+mod serve;
 mod session;
 mod violations;
 mod wire;
@@ -56,5 +62,8 @@ fn run(command_line: Vec<OsString>) -> Result<bool, String> {
         Scenario::Idle(args) => scenario::idle::run(args, &command_line),
         Scenario::Churn(args) => scenario::churn::run(args, &command_line),
         Scenario::Cap(args) => scenario::cap::run(args),
+        Scenario::Serve(args) => serve::run(args),
+        Scenario::Compare(args) => compare::run(args),
+        Scenario::Post(args) => compare::run_post(args),
     }
 }

@@ -98,6 +98,11 @@ pub(crate) struct EventId<'a> {
 }
 
 impl<'a> EventId<'a> {
+    /// The id of event `number` on servers whose own ids say nothing.
+    pub(crate) fn of_number(number: u64) -> Self {
+        Self { epoch: b"", seq: number }
+    }
+
     pub(crate) fn parse(id: &'a [u8]) -> Option<Self> {
         let (mut at, mut seq, mut unit) = (id.len(), 0_u64, 1_u64);
         while at > 0 && id[at - 1].is_ascii_digit() {

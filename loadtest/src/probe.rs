@@ -25,10 +25,16 @@ pub(crate) fn make_room_for(streams: u32) -> Result<(), String> {
     }
 }
 
-/// CPU time of this process, in nanoseconds, also of threads that have ended.
+/// CPU time of this process, in nanoseconds, with that of threads which have ended.
 pub(crate) fn own_cpu_ns() -> u64 {
-    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    used.tv_sec as u64 * 1_000_000_000 + used.tv_nsec as u64
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The sum of `probe` over a server's processes; `None` when none was named, or when one is
+/// gone.
+pub(crate) fn sum(pids: &[u32], probe: impl Fn(u32) -> Option<u64>) -> Option<u64> {
+    if pids.is_empty() { None } else { pids.iter().map(|pid| probe(*pid)).sum() }
 }
 
 /// CPU time of all threads of a process, in nanoseconds. The scheduler's own account:
@@ -40,6 +46,32 @@ pub(crate) fn cpu_ns(pid: u32) -> Option<u64> {
         text.split_whitespace().next()?.parse::<u64>().ok()
     });
     Some(times.sum())
+}
+
+/// A process and all that descend from it, as far as their parents live.
+pub(crate) fn descendants(pid: u32) -> Vec<u32> {
+    let all: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            Some((pid, parent(pid)?))
+        })
+        .collect();
+    let mut found = vec![pid];
+    let mut at = 0;
+    while let Some(&above) = found.get(at) {
+        found.extend(all.iter().filter(|(_, parent)| *parent == above).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    found
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // `pid (name) state ppid …`, and a name may hold anything, brackets too.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Resident bytes of a process: exact from smaps_rollup, else from status.
@@ -54,12 +86,19 @@ pub(crate) fn rss_bytes(pid: u32) -> Option<u64> {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Machine {
-    kernel: String,
-    cpu: String,
-    cores: usize,
+    pub(crate) kernel: String,
+    pub(crate) cpu: String,
+    pub(crate) cores: usize,
 }
 
 impl Machine {
+    /// For folder names: `amd-epyc-9r14-2-cores`.
+    pub(crate) fn slug(&self) -> String {
+        let name = format!("{} {} cores", self.cpu, self.cores).to_ascii_lowercase();
+        let words = name.split(|sign: char| !sign.is_ascii_alphanumeric());
+        words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
+    }
+
     pub(crate) fn look() -> Self {
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpu.lines().find(|line| line.starts_with("model name"));

@@ -79,7 +79,7 @@ pub(crate) fn run<F: Merge + DeserializeOwned>(
     common: &CommonArgs,
     shared: &[(&str, Option<f64>)],
 ) -> Result<Finished<F>, String> {
-    let rss = || common.server_pid.and_then(probe::rss_bytes);
+    let rss = || probe::sum(&common.server_pid, probe::rss_bytes);
     let before = rss();
     let mut members = (0..common.processes)
         .map(|index| Member::start(command_line, common, shared, index))

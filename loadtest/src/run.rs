@@ -9,6 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
+use crate::dialect::Dialect;
 use crate::ledger::Ledger;
 use crate::payload::PayloadFormat;
 use crate::plan::Plan;
@@ -71,6 +72,7 @@ pub(crate) struct Published {
 
 pub(crate) struct Run {
     pub(crate) plan: Plan,
+    pub(crate) dialect: Dialect,
     pub(crate) format: PayloadFormat,
     pub(crate) ledger: Ledger,
     pub(crate) window: Option<Window>,
@@ -97,7 +99,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(plan: Plan, format: PayloadFormat, setup: &Setup) -> Self {
+    pub(crate) fn new(plan: Plan, dialect: Dialect, format: PayloadFormat, setup: &Setup) -> Self {
         let window = setup.in_flight.map(|in_flight| {
             let mut reporters = vec![0; plan.topics as usize];
             for thread in 0..plan.threads {
@@ -116,6 +118,7 @@ impl Run {
         let readers = (0..plan.threads).map(|_| ReaderCounters::default()).collect();
         Self {
             plan,
+            dialect,
             format,
             ledger: Ledger::new(),
             window,

@@ -74,7 +74,7 @@ pub(crate) struct Session {
     /// Streams held at once.
     streams: u32,
     open_timeout: Duration,
-    server_pid: Option<u32>,
+    server_pids: Vec<u32>,
     quiet: bool,
     /// In a run of several processes: keeps step with the others.
     gate: Gate,
@@ -83,10 +83,10 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn start(common: &CommonArgs, setup: &Setup) -> Result<Self, String> {
         probe::make_room_for(common.streams)?;
-        if let Some(pid) = common.server_pid
-            && (probe::cpu_ns(pid).is_none() || probe::rss_bytes(pid).is_none())
-        {
-            return Err(format!("--server-pid {pid}: there is no such process to look at"));
+        for pid in &common.server_pid {
+            if probe::cpu_ns(*pid).is_none() || probe::rss_bytes(*pid).is_none() {
+                return Err(format!("--server-pid {pid}: there is no such process to look at"));
+            }
         }
         let nonce = mix(now_ns() ^ u64::from(std::process::id()) << 40) as u32;
         let shape = Shape {
@@ -100,7 +100,7 @@ impl Session {
         };
         let plan = Plan::new(&shape, nonce);
         let format = PayloadFormat::new(u64::from(nonce), setup.event_bytes);
-        let run = Arc::new(Run::new(plan, format, setup));
+        let run = Arc::new(Run::new(plan, common.dialect, format, setup));
         let dial = Arc::new(Dial {
             address: common.public.address,
             host: common.public.host.clone(),
@@ -122,7 +122,7 @@ impl Session {
             threads,
             streams: common.streams,
             open_timeout: common.open_timeout,
-            server_pid: common.server_pid,
+            server_pids: common.server_pid.clone(),
             quiet: common.quiet,
             gate: Gate::new(common.child),
         })
@@ -180,7 +180,7 @@ impl Session {
             if now_opened > opened {
                 (opened, moved_ns) = (now_opened, now_ns());
             } else if now_ns() - moved_ns > nanos(self.open_timeout) {
-                return Err(format!("{opened} of {until} streams opened, then none got a hello"));
+                return Err(format!("{opened} of {until} streams opened, then no more"));
             }
             wait(LOOK);
         }
@@ -221,7 +221,7 @@ impl Session {
 
     /// The gateway's memory now, if it is known who it is.
     pub(crate) fn server_rss(&self) -> Option<u64> {
-        self.server_pid.and_then(probe::rss_bytes)
+        probe::sum(&self.server_pids, probe::rss_bytes)
     }
 
     pub(crate) fn sample(&self) -> Sample {
@@ -231,7 +231,7 @@ impl Session {
             heartbeats: self.run.heartbeats(),
             requests: self.run.requests(),
             accepted: self.run.accepted(),
-            server_cpu_ns: self.server_pid.and_then(probe::cpu_ns),
+            server_cpu_ns: probe::sum(&self.server_pids, probe::cpu_ns),
             client_cpu_ns: probe::own_cpu_ns(),
         }
     }

@@ -46,9 +46,10 @@ fn a_cap_without_a_proper_end_is_noticed() {
 #[test]
 fn what_cannot_be_run_is_said() {
     let fake = Fake::start(Options::default());
-    let refusals: [(&[&str], &str); 5] = [
+    let refusals: [(&[&str], &str); 6] = [
         (&["--streams", "900000"], "do not fit"),
         (&["--batch", "4"], "--publish-api publish"),
+        (&["--publish-api", "pushpin"], "--dialect plain"),
         (&["--topics-per-stream", "2"], "more than --topics"),
         (&["--event-bytes", "3"], "at least"),
         (&["--internal", "http://127.0.0.1:1"], "refused"),

@@ -122,6 +122,27 @@ fn changed_data_and_changed_ids_are_corrupt() {
     assert!(refused.status == 1 && refused.violations("corrupt") > 5, "{:#}", refused.report);
 }
 
+/// Ids say nothing here: whatever goes wrong is seen by the events' own numbers.
+#[test]
+fn a_plain_server_is_held_to_its_events_alone() {
+    let plain = |fault| {
+        let fake = Fake::start(Options { fault, plain: true, ..Options::default() });
+        let args = [&SHORT[..], &["--rate", "300", "--dialect", "plain"]].concat();
+        witness("fanout", &fake, &args)
+    };
+    for harmless in [Fault::None, Fault::WrongId, Fault::DuplicateId, Fault::CursorAhead] {
+        plain(harmless).assert_clean();
+    }
+    plain(Fault::Drop).assert_only("lost", 1);
+    plain(Fault::Swap).assert_only("out_of_order", 1);
+    plain(Fault::Double).assert_only("doubled", 1);
+    let data = plain(Fault::CorruptData);
+    assert_eq!((data.violations("corrupt"), data.violations("lost")), (1, 1));
+    // To a plain server, a `gap` is an event that nobody published.
+    let gap = plain(Fault::HonestGap);
+    assert_eq!((gap.violations("protocol"), gap.violations("lost")), (1, 1));
+}
+
 #[test]
 fn an_event_of_another_topic_is_misrouted() {
     let verdict = paced(Fault::Misroute, &["--topics", "2"]);

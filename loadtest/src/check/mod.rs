@@ -12,6 +12,7 @@ pub(crate) mod tally;
 
 use crate::check::control::{Control, Gap};
 use crate::check::tally::Tally;
+use crate::dialect::Dialect;
 use crate::payload::{EventId, Payload};
 use crate::plan::{Plan, Position};
 use crate::run::Run;
@@ -62,6 +63,11 @@ impl StreamCheck {
         }
     }
 
+    /// The response head came, which is all the greeting that a plain server gives.
+    pub(crate) fn on_head(&mut self, dialect: Dialect) {
+        self.greeted = dialect == Dialect::Plain;
+    }
+
     pub(crate) fn is_greeted(&self) -> bool {
         self.greeted
     }
@@ -90,7 +96,11 @@ impl StreamCheck {
         let Some(payload) = tally.run.format.read(data) else {
             return self.corrupt(tally, "an event's data is not what was published", id, data);
         };
-        let Some(id) = id.and_then(EventId::parse) else {
+        let own_id = match tally.run.dialect {
+            Dialect::Tidegate => id.and_then(EventId::parse),
+            Dialect::Plain => Some(EventId::of_number(payload.number)),
+        };
+        let Some(id) = own_id else {
             return self.corrupt(tally, "an event without a usable id", id, data);
         };
         if let Err(what) = tally.run.ledger.note_seen(payload.number, id) {
@@ -179,6 +189,14 @@ impl StreamCheck {
     }
 
     fn on_control(&mut self, frame: &Frame<'_>, tally: &mut Tally) {
+        if tally.run.dialect == Dialect::Plain {
+            // Comments and lone ids keep a connection alive; data is never control.
+            match frame.data {
+                None => tally.heartbeats += 1,
+                Some(_) => self.protocol(tally, "an event that nobody here published"),
+            }
+            return;
+        }
         let control = match control::read(frame) {
             Ok(control) => control,
             Err(what) => return self.protocol(tally, &what),

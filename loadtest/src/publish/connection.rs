@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::dialect::Dialect;
 use crate::payload::Payload;
 use crate::run::Run;
 use crate::wire::chunk::ChunkDecoder;
@@ -15,6 +16,9 @@ use crate::wire::head::{HeadReader, ResponseHead};
 
 /// A publish that takes longer has failed.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A burst's answers must fit into the socket buffers while it is still being written, or
+/// both sides would wait for each other.
+const BURST_REQUESTS_MAX: u64 = 256;
 /// Room for the answers to one burst.
 const RECV_BUFFER_BYTES: usize = 1 << 20;
 const ANSWER_BYTES_MAX: usize = 4 << 20;
@@ -27,6 +31,9 @@ pub(crate) enum PublishApi {
     Publish,
     /// `POST /publish`, a JSON object a line.
     Ndjson,
+    /// `POST /publish/`, GRIP items whose content is a frame. No pipelining: pushpin closes
+    /// the connection after each answer.
+    Pushpin,
 }
 
 #[derive(Debug, Clone)]
@@ -34,6 +41,7 @@ pub(crate) struct PublishTarget {
     pub(crate) address: SocketAddr,
     pub(crate) host: String,
     pub(crate) api: PublishApi,
+    pub(crate) dialect: Dialect,
     /// Send arrays, also of one event.
     pub(crate) arrays: bool,
     /// Further header lines, each ended by CRLF.
@@ -43,6 +51,8 @@ pub(crate) struct PublishTarget {
 #[derive(Debug)]
 pub(super) enum Reply {
     Accepted(Vec<String>),
+    /// By a plain server, whose ids nobody looks at.
+    AcceptedPlain,
     /// 429 or 503.
     Refused,
 }
@@ -56,6 +66,8 @@ struct AcceptedBody {
 
 pub(super) struct Connection {
     socket: TcpStream,
+    /// The last answer said that the server closes.
+    closing: bool,
     target: PublishTarget,
     /// Requests not yet written.
     output: Vec<u8>,
@@ -68,16 +80,21 @@ pub(super) struct Connection {
     used: usize,
 }
 
+fn connect(address: SocketAddr) -> Result<TcpStream, String> {
+    let fail = |error| format!("publish connection to {address}: {error}");
+    let socket = TcpStream::connect_timeout(&address, ANSWER_TIMEOUT).map_err(fail)?;
+    socket.set_nodelay(true).map_err(fail)?;
+    socket.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(fail)?;
+    socket.set_write_timeout(Some(ANSWER_TIMEOUT)).map_err(fail)?;
+    let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECV_BUFFER_BYTES);
+    Ok(socket)
+}
+
 impl Connection {
     pub(super) fn open(target: PublishTarget) -> Result<Self, String> {
-        let fail = |error| format!("publish connection to {}: {error}", target.address);
-        let socket = TcpStream::connect_timeout(&target.address, ANSWER_TIMEOUT).map_err(fail)?;
-        socket.set_nodelay(true).map_err(fail)?;
-        socket.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(fail)?;
-        socket.set_write_timeout(Some(ANSWER_TIMEOUT)).map_err(fail)?;
-        let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECV_BUFFER_BYTES);
         Ok(Self {
-            socket,
+            socket: connect(target.address)?,
+            closing: false,
             target,
             output: Vec::new(),
             body: Vec::new(),
@@ -92,21 +109,30 @@ impl Connection {
     pub(super) fn add_event(&mut self, topic: u32, payload: Payload, run: &Run) {
         self.topic = topic;
         self.nonce_topic = run.plan.topic_name(topic);
-        if self.target.api == PublishApi::Topics {
-            run.format.write(payload, &mut self.body);
-            return;
-        }
-        let sign: &[u8] = match (self.target.arrays, self.body.is_empty()) {
-            (true, true) => b"[",
-            (true, false) => b",",
-            (false, true) => b"",
-            (false, false) => b"\n",
+        let (opening, separator): (&[u8], &[u8]) = match self.target.api {
+            PublishApi::Topics => (b"", b""),
+            PublishApi::Publish if self.target.arrays => (b"[", b","),
+            PublishApi::Publish | PublishApi::Ndjson => (b"", b"\n"),
+            PublishApi::Pushpin => (b"{\"items\":[", b","),
         };
-        self.body.extend_from_slice(sign);
+        self.body.extend_from_slice(if self.body.is_empty() { opening } else { separator });
         // Neither the topic nor the data has a character that JSON would escape.
-        let _ = write!(self.body, "{{\"topic\":\"{}\",\"data\":\"", self.nonce_topic);
+        let topic = &self.nonce_topic;
+        let (before, after): (_, &[u8]) = match self.target.api {
+            PublishApi::Topics => (String::new(), b""),
+            PublishApi::Publish | PublishApi::Ndjson => {
+                (format!("{{\"topic\":\"{topic}\",\"data\":\""), b"\"}")
+            }
+            PublishApi::Pushpin => (
+                format!(
+                    "{{\"channel\":\"{topic}\",\"formats\":{{\"http-stream\":{{\"content\":\"data: "
+                ),
+                br#"\n\n"}}}"#,
+            ),
+        };
+        self.body.extend_from_slice(before.as_bytes());
         run.format.write(payload, &mut self.body);
-        self.body.extend_from_slice(b"\"}");
+        self.body.extend_from_slice(after);
     }
 
     pub(super) fn end_request(&mut self) {
@@ -114,9 +140,12 @@ impl Connection {
             PublishApi::Topics => (format!("/topics/{}", self.nonce_topic), "text/plain"),
             PublishApi::Publish => ("/publish".to_owned(), "application/json"),
             PublishApi::Ndjson => ("/publish".to_owned(), "application/x-ndjson"),
+            PublishApi::Pushpin => ("/publish/".to_owned(), "application/json"),
         };
-        if self.target.arrays {
-            self.body.push(b']');
+        match self.target.api {
+            PublishApi::Publish if self.target.arrays => self.body.push(b']'),
+            PublishApi::Topics | PublishApi::Publish | PublishApi::Ndjson => {}
+            PublishApi::Pushpin => self.body.extend_from_slice(b"]}"),
         }
         let mut head = String::with_capacity(256);
         let _ = write!(
@@ -131,7 +160,19 @@ impl Connection {
         self.output.append(&mut self.body);
     }
 
+    /// Requests that may be written before their answers are read.
+    pub(super) fn pipelined_max(&self) -> u64 {
+        match self.target.api {
+            PublishApi::Topics | PublishApi::Publish | PublishApi::Ndjson => BURST_REQUESTS_MAX,
+            PublishApi::Pushpin => 1,
+        }
+    }
+
     pub(super) fn send(&mut self) -> Result<(), String> {
+        if self.closing {
+            self.socket = connect(self.target.address)?;
+            self.closing = false;
+        }
         let written = self.socket.write_all(&self.output);
         self.output.clear();
         written.map_err(|error| format!("writing a publish: {error}"))
@@ -149,7 +190,9 @@ impl Connection {
             }
         };
         let body = self.read_body(&head)?;
+        self.closing = head.close;
         match head.status {
+            200..=202 if self.target.dialect == Dialect::Plain => Ok(Reply::AcceptedPlain),
             202 => {
                 let shown = || String::from_utf8_lossy(&body).into_owned();
                 let answer: AcceptedBody = serde_json::from_slice(&body)

@@ -33,9 +33,6 @@ use crate::violations::{Kind, Violations};
 use connection::{Connection, Reply};
 pub(crate) use connection::{PublishApi, PublishTarget};
 
-/// Bounds of one burst: its answers must fit into the socket buffers while this
-/// thread still writes, or both sides would wait for each other.
-const BURST_REQUESTS_MAX: u64 = 256;
 const BURST_EVENTS_MAX: u64 = 4096;
 /// After a refusal.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
@@ -226,7 +223,7 @@ impl Publisher {
         self.begin_ns = begin_ns;
         self.stop_ns = begin_ns.saturating_add(nanos(duration));
         while let Some(due) = self.wait_for_due() {
-            let due = due.min(BURST_EVENTS_MAX).min(BURST_REQUESTS_MAX * self.batch);
+            let due = due.min(BURST_EVENTS_MAX).min(self.connection.pipelined_max() * self.batch);
             if let Err(what) = self.send_burst(due) {
                 self.outcome.violations.add(Kind::Publish, || what);
                 break;
@@ -420,28 +417,35 @@ impl Publisher {
                     return Err(format!("{} ids for {} events", ids.len(), to - from));
                 }
                 for (number, id) in numbers.zip(ids) {
-                    self.accept(number, id)?;
+                    let parsed = EventId::parse(id.as_bytes());
+                    let unusable = || format!("event {number} was answered with the id {id:?}");
+                    self.accept(number, parsed.ok_or_else(unusable)?)?;
+                }
+                Ok(false)
+            }
+            Reply::AcceptedPlain => {
+                for number in numbers {
+                    self.accept(number, EventId::of_number(number))?;
                 }
                 Ok(false)
             }
         }
     }
 
-    fn accept(&mut self, number: u64, id: &str) -> Result<(), String> {
-        let parsed = EventId::parse(id.as_bytes())
-            .ok_or_else(|| format!("event {number} was answered with the id {id:?}"))?;
-        if let Some(last) = self.last_seq.filter(|last| parsed.seq <= *last) {
-            return Err(format!("event {number} got id {id} after seq {last} was given"));
+    fn accept(&mut self, number: u64, id: EventId<'_>) -> Result<(), String> {
+        let seq = id.seq;
+        if let Some(last) = self.last_seq.filter(|last| seq <= *last) {
+            return Err(format!("event {number} got seq {seq} after seq {last} was given"));
         }
-        self.last_seq = Some(parsed.seq);
-        if let Some(seen) = self.run.ledger.accept(number, parsed)? {
+        self.last_seq = Some(seq);
+        if let Some(seen) = self.run.ledger.accept(number, id)? {
             self.outcome.violations.add(Kind::Corrupt, || {
-                format!("event {number} was answered with id {id} and came first as seq {seen}")
+                format!("event {number} was answered with seq {seq} and came first as seq {seen}")
             });
         }
         self.outcome.accepted += 1;
         let topic = self.run.plan.topic_of(number);
-        self.outcome.last_seqs[topic as usize] = Some(parsed.seq);
+        self.outcome.last_seqs[topic as usize] = Some(seq);
         if let Some(window) = self.run.window.as_ref().filter(|window| window.is_unread(topic)) {
             window.complete();
         }

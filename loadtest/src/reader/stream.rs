@@ -9,6 +9,7 @@ use mio::net::TcpStream;
 use crate::check::StreamCheck;
 use crate::check::tally::Tally;
 use crate::clock::{nanos, now_ns};
+use crate::dialect::Dialect;
 use crate::plan::Plan;
 use crate::run::Run;
 use crate::wire::chunk::ChunkDecoder;
@@ -18,7 +19,11 @@ use crate::wire::sse::SseParser;
 enum State {
     Connecting,
     Head(HeadReader),
-    Body { chunks: ChunkDecoder, frames: SseParser },
+    /// Without chunks the body ends with the connection; only plain servers do that.
+    Body {
+        chunks: Option<ChunkDecoder>,
+        frames: SseParser,
+    },
 }
 
 /// How a stream ended, as far as its bytes go.
@@ -184,30 +189,36 @@ impl Stream {
 
     fn on_bytes(&mut self, mut input: &[u8], tally: &mut Tally) -> Option<Close> {
         if let State::Head(reader) = &mut self.state {
-            match reader.feed(&mut input) {
+            let head = match reader.feed(&mut input) {
                 Err(what) => return Some(Close::Broken(what)),
                 Ok(None) => return None,
-                Ok(Some(head)) if head.status != 200 || !head.event_stream || !head.chunked => {
-                    let what = format!("refused or not a chunked event stream: {head:?}");
-                    return Some(Close::Broken(what));
-                }
-                Ok(Some(_)) => {}
+                Ok(Some(head)) => head,
+            };
+            let framed = head.chunked || tally.run.dialect == Dialect::Plain;
+            if head.status != 200 || !head.event_stream || !framed {
+                let what = format!("refused or not a chunked event stream: {head:?}");
+                return Some(Close::Broken(what));
             }
             self.times.head_ns = tally.arrived_ns;
-            self.state = State::Body { chunks: ChunkDecoder::new(), frames: SseParser::default() };
+            self.check.on_head(tally.run.dialect);
+            let chunks = head.chunked.then(ChunkDecoder::new);
+            self.state = State::Body { chunks, frames: SseParser::default() };
         }
         let State::Body { chunks, frames } = &mut self.state else {
             return None;
         };
         let check = &mut self.check;
+        let Some(chunks) = chunks else {
+            let fed = frames.feed(input, |frame| check.on_frame(frame, tally));
+            return fed.is_err().then(|| without_end(check, tally));
+        };
         loop {
             match chunks.next(&mut input) {
                 Ok(None) => break,
                 Ok(Some(data)) => {
                     let fed = frames.feed(data, |frame| check.on_frame(frame, tally));
                     if fed.is_err() {
-                        check.protocol(tally, "a frame without end");
-                        return Some(Close::Broken("a frame without end".to_owned()));
+                        return Some(without_end(check, tally));
                     }
                 }
                 Err(error) => {
@@ -231,6 +242,12 @@ impl Stream {
             Close::Clean
         })
     }
+}
+
+fn without_end(check: &StreamCheck, tally: &mut Tally) -> Close {
+    let what = "a frame without end";
+    check.protocol(tally, what);
+    Close::Broken(what.to_owned())
 }
 
 fn broken(what: String) -> Turn {

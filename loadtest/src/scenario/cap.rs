@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::cli::CapArgs;
 use crate::clock::{nanos, now_ns, wait};
+use crate::dialect::Dialect;
 use crate::latency::latency_histogram;
 use crate::reader::{Close, StreamEnd};
 use crate::report::{self, Row};
@@ -53,6 +54,9 @@ struct Details {
 
 pub(crate) fn run(args: &CapArgs) -> Result<bool, String> {
     args.common.check()?;
+    if args.common.dialect != Dialect::Tidegate {
+        return Err("cap checks the gateway's `end` events: leave out --dialect".to_owned());
+    }
     let session = Session::start(&args.common, &Setup::default())?;
     let opening = session.open()?;
     let progress = session.progress("ending", u64::from(args.common.streams));

@@ -106,7 +106,12 @@ fn run_here(args: &ChurnArgs) -> Result<(Opening, Found), String> {
     let session = Session::start(&args.common, &setup)?;
     let run = session.run.clone();
     let pace = Pace::Rate(args.rate);
-    let publishers = Publisher::connect(&run, &target(&args.publish), pace, args.publish.batch)?;
+    let publishers = Publisher::connect(
+        &run,
+        &target(&args.publish, args.common.dialect),
+        pace,
+        args.publish.batch,
+    )?;
     let mut course = Course { rss_before: session.server_rss(), ..Course::default() };
     run.measuring.store(true, Relaxed);
     let publishing = Publishing::start(publishers, Duration::MAX)?;

@@ -34,6 +34,8 @@ const INTERNAL: Token = Token(usize::MAX - 2);
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     pub fault: Fault,
+    /// A server that is no gateway: it greets by a comment.
+    pub plain: bool,
     pub ring_frames: usize,
     pub sndbuf: usize,
     pub heartbeat: Option<Duration>,
@@ -43,7 +45,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { fault: Fault::None, ring_frames: 256, sndbuf: 64 << 10, heartbeat: None, life: None }
+        Self {
+            fault: Fault::None,
+            plain: false,
+            ring_frames: 256,
+            sndbuf: 64 << 10,
+            heartbeat: None,
+            life: None,
+        }
     }
 }
 
@@ -242,12 +251,13 @@ impl Server {
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\
               transfer-encoding: chunked\r\n\r\n",
         );
+        let plain = self.options.plain.then(|| ": hi\n\n".to_owned());
         let hello = format!(
             "event: hello\nretry: 3000\ndata: {{\"time\":1,\"cursor\":\"{EPOCH}-{}\",\
              \"resumed\":false,\"heartbeat_ms\":15000,\"session\":\"s{number}\"}}\n\n",
             self.seq
         );
-        conn.out.extend_from_slice(&chunk(hello.as_bytes()));
+        conn.out.extend_from_slice(&chunk(plain.unwrap_or(hello).as_bytes()));
         conn.stream = Some(Stream {
             topics,
             victim: number == 0,

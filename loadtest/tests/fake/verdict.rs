@@ -1,5 +1,6 @@
 //! The witness run as a process, and what it said.
 
+use std::net::SocketAddr;
 use std::process::Command;
 
 use serde_json::Value;
@@ -41,8 +42,16 @@ impl Verdict {
 }
 
 pub fn witness(scenario: &str, fake: &Fake, args: &[&str]) -> Verdict {
-    let (public, internal) =
-        (format!("http://{}", fake.public), format!("http://{}", fake.internal));
+    witness_at(scenario, fake.public, fake.internal, args)
+}
+
+pub fn witness_at(
+    scenario: &str,
+    public: SocketAddr,
+    internal: SocketAddr,
+    args: &[&str],
+) -> Verdict {
+    let (public, internal) = (format!("http://{public}"), format!("http://{internal}"));
     let mut all = vec!["--public", &public];
     if matches!(scenario, "fanout" | "churn") {
         all.extend(["--internal", &internal]);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::cli::{FanoutArgs, PublishArgs};
 use crate::clock::{nanos, now_ns, wait, wait_until};
+use crate::dialect::Dialect;
 use crate::ledger::Answer;
 use crate::publish::{Pace, PublishApi, PublishTarget, Publisher, Publishing};
 use crate::reader::Outcome;
@@ -61,7 +62,12 @@ fn run_here(args: &FanoutArgs) -> Result<(Opening, Found), String> {
     };
     let session = Session::start(&args.common, &setup)?;
     let run = session.run.clone();
-    let publishers = Publisher::connect(&run, &target(&args.publish), pace, args.publish.batch)?;
+    let publishers = Publisher::connect(
+        &run,
+        &target(&args.publish, args.common.dialect),
+        pace,
+        args.publish.batch,
+    )?;
     let opening = session.open()?;
 
     let publishing = Publishing::start(publishers, args.warmup + args.duration)?;
@@ -86,8 +92,9 @@ fn run_here(args: &FanoutArgs) -> Result<(Opening, Found), String> {
     Ok((opening, found))
 }
 
-pub(super) fn target(args: &PublishArgs) -> PublishTarget {
+pub(super) fn target(args: &PublishArgs, dialect: Dialect) -> PublishTarget {
     PublishTarget {
+        dialect,
         address: args.internal.address,
         host: args.internal.host.clone(),
         api: args.publish_api,
