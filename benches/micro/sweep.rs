@@ -1,7 +1,7 @@
 //! The gateway's own share of a delivery: from the mailbox to the logs (`deliver`) and from there to
-//! the sockets (`sweep`), beside the bare system call for the same bytes (`write`).
+//! the sockets (`sweep`), beside the bare system call for the same bytes.
 //!
-//! Times are of a whole round. An element is a delivery for `deliver`, and a visit for the others,
+//! Times are of a whole round. An element is a delivery for `deliver`, and a visit for `sweep`,
 //! which is one system call however many events are pending.
 
 use std::io::{Read as _, Write as _};
@@ -16,46 +16,64 @@ use crate::inputs::{DATA_BYTES, draft, id};
 
 const STREAMS: [usize; 2] = [1_000, 5_000];
 const PENDING: [usize; 2] = [1, 16];
+const TOPICS: [(&str, Topics); 2] = [("one topic", Topics::One), ("mixed topics", Topics::Mixed)];
 
 pub(crate) fn bench(c: &mut Criterion) {
     raise_descriptor_limit();
-    measure(c, "deliver", |pending| pending, |took| took.deliver);
-    measure(c, "sweep", |_| 1, |took| took.sweep);
-    let mut group = group(c, "write");
+    deliver(c);
+    sweep(c);
+}
+
+fn deliver(c: &mut Criterion) {
+    let mut group = group(c, "deliver");
     for streams in STREAMS {
-        let mut pairs = Pairs::new(streams);
-        for pending in PENDING {
-            group.throughput(Throughput::Elements(streams as u64));
-            group.bench_function(format!("{streams} sockets, {pending} events"), |b| {
-                b.iter_custom(|rounds| (0..rounds).map(|_| pairs.round(pending)).sum());
-            });
+        for (name, topics) in TOPICS {
+            let mut crowd = Crowd::new(streams, topics);
+            for pending in PENDING {
+                group.throughput(Throughput::Elements((streams * pending) as u64));
+                let name = format!("{streams} streams, {pending} pending, {name}");
+                measure(&mut group, name, || round(&mut crowd, pending).deliver);
+            }
         }
     }
     group.finish();
 }
 
-/// Measures one part of rounds, with `elements` of it a stream.
-fn measure(
-    c: &mut Criterion,
-    name: &str,
-    elements: fn(usize) -> usize,
-    part: fn(Took) -> Duration,
-) {
-    let mut group = group(c, name);
-    for (topics, what) in [(Topics::One, "one topic"), (Topics::Mixed, "mixed topics")] {
-        for streams in STREAMS {
+fn sweep(c: &mut Criterion) {
+    let mut group = group(c, "sweep");
+    for streams in STREAMS {
+        group.throughput(Throughput::Elements(streams as u64));
+        let mut pairs = Pairs::new(streams);
+        for pending in PENDING {
+            let name = format!("{streams} streams, {pending} pending, bare write");
+            measure(&mut group, name, || pairs.round(pending));
+        }
+        drop(pairs);
+        for (name, topics) in TOPICS {
             let mut crowd = Crowd::new(streams, topics);
             for pending in PENDING {
-                group.throughput(Throughput::Elements((streams * elements(pending)) as u64));
-                group.bench_function(format!("{what}, {streams} streams, {pending} events"), |b| {
-                    b.iter_custom(|rounds| {
-                        (0..rounds).map(|_| part(round(&mut crowd, pending))).sum()
-                    });
-                });
+                let name = format!("{streams} streams, {pending} pending, {name}");
+                measure(&mut group, name, || round(&mut crowd, pending).sweep);
             }
         }
     }
     group.finish();
+}
+
+fn group<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = c.benchmark_group(name);
+    // A round takes milliseconds, and most of it is not measured.
+    group.sample_size(20).warm_up_time(Duration::from_secs(1));
+    group
+}
+
+/// Measures the part of a round that `part` runs and times.
+fn measure(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: String,
+    mut part: impl FnMut() -> Duration,
+) {
+    group.bench_function(name, |b| b.iter_custom(|rounds| (0..rounds).map(|_| part()).sum()));
 }
 
 /// How long the parts of a round took.
@@ -73,13 +91,6 @@ fn round(crowd: &mut Crowd, pending: usize) -> Took {
     let took = Took { deliver: delivered - start, sweep: delivered.elapsed() };
     crowd.read();
     took
-}
-
-fn group<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
-    let mut group = c.benchmark_group(name);
-    // A round takes milliseconds, and most of it is not measured.
-    group.sample_size(20).warm_up_time(Duration::from_secs(1));
-    group
 }
 
 /// Sockets without a gateway.
