@@ -25,15 +25,19 @@ CARGO_TARGET_DIR ?= target
 export CARGO_TARGET_DIR
 
 CARGO_DENY_VERSION := 0.20.2
+# The version of the library in Cargo.toml: the two belong together.
+GUNGRAUN_VERSION := 0.20.0
 
 CLIENTS := tests/clients
 VENV := target/venv
 CARGO_DENY := target/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+GUNGRAUN := target/tools/gungraun-runner-$(GUNGRAUN_VERSION)/bin/gungraun-runner
 
 # command:package of Debian. Only what is missing is installed.
 BUILD_PACKAGES := cc:gcc,libc6-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) curl:curl chromium:chromium python3:python3 \
 	python3-venv:python3-venv node:nodejs npm:npm
+BENCH_PACKAGES := $(BUILD_PACKAGES) valgrind:valgrind,libc6-dbg python3:python3
 
 # The peers that `make bench` measures beside; only their programs are used.
 PEER_PACKAGES := nginx:nginx nchan:libnginx-mod-nchan pushpin:pushpin zurl:zurl
@@ -83,7 +87,7 @@ fmt: components ## Check the formatting (`cargo fmt --all` repairs it)
 	cargo fmt --all --check
 
 clippy: components ## Lint everything, warnings denied
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 
 unit: deps ## Run all tests; T=name runs those whose name holds it
 	cargo test --workspace --profile fast --locked --no-fail-fast -- $(T)
@@ -98,12 +102,32 @@ doc: toolchain ## Build the documentation, warnings denied
 deny: $(CARGO_DENY) ## Check the dependencies' licences, versions and sources
 	$(CARGO_DENY) --locked --log-level error check --hide-inclusion-graph licenses bans sources
 
+# --- Benchmarks: not part of `make test`, see benches/README.md ------------------------------------
+
+.PHONY: bench-micro bench-instructions
+
+bench-micro: toolchain ## Time each part of the data path; A=NAME runs those whose name holds it
+	cargo bench --locked --features bench --bench micro -- $(A)
+
+bench-instructions: $(GUNGRAUN) ## Count instructions against benches/instructions.txt; A=--bless renews it
+	@sh scripts/install-packages.sh $(BENCH_PACKAGES)
+	GUNGRAUN_RUNNER=$(CURDIR)/$(GUNGRAUN) cargo bench --locked --features bench \
+		--bench instructions -- --output-format=json >$(CARGO_TARGET_DIR)/instructions.json
+	@python3 scripts/compare-instructions.py $(CARGO_TARGET_DIR)/instructions.json \
+		benches/instructions.txt $(A)
+
+# Like cargo-deny, a tool of its own.
+$(GUNGRAUN): | toolchain
+	env -u RUSTFLAGS -u CARGO_TARGET_DIR cargo install --quiet --locked --debug \
+		--root target/tools/gungraun-runner-$(GUNGRAUN_VERSION) \
+		--version $(GUNGRAUN_VERSION) gungraun-runner
+
 # --- Housekeeping ---------------------------------------------------------------------------------
 
 .PHONY: help clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 clean: ## Remove everything that was built or installed here
 	rm -rf target $(CLIENTS)/node_modules

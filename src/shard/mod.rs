@@ -14,6 +14,8 @@
 mod accept;
 mod audience;
 mod batch;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod body;
 mod deliver;
 mod index;
