@@ -53,14 +53,12 @@ impl Batch {
     /// Counts the delivery of the whole batch at `now`.
     pub(super) fn observe(&self, metrics: &ShardMetrics, now: Instant) {
         metrics.events_delivered.add(self.ends.len() as u64);
-        if !metrics.fanout.observe_run(
-            now.saturating_duration_since(self.times.last),
-            now.saturating_duration_since(self.times.first),
-            self.ends.len() as u64,
-            self.times.lag_sum,
-        ) {
+        let newest = now.saturating_duration_since(self.times.last);
+        let oldest = newest + self.times.lag_max;
+        let (count, lag_sum) = (self.ends.len() as u64, self.times.lag_sum);
+        if !metrics.fanout.observe_run(newest, oldest, count, lag_sum) {
             for lag in &self.times.lags {
-                metrics.fanout.observe(now.saturating_duration_since(self.times.last) + *lag);
+                metrics.fanout.observe(newest + *lag);
             }
         }
     }
@@ -77,17 +75,17 @@ impl Batch {
 /// When a batch's events were accepted, kept so that a delivery of many costs about what a delivery
 /// of one does.
 struct Times {
-    first: Instant,
     last: Instant,
     /// How much earlier than the last each event was accepted.
     lags: Vec<Duration>,
+    lag_max: Duration,
     lag_sum: Duration,
 }
 
 impl Default for Times {
     fn default() -> Self {
-        let now = Instant::now();
-        Self { first: now, last: now, lags: Vec::new(), lag_sum: Duration::ZERO }
+        let (last, lags) = (Instant::now(), Vec::new());
+        Self { last, lags, lag_max: Duration::ZERO, lag_sum: Duration::ZERO }
     }
 }
 
@@ -95,13 +93,19 @@ impl Times {
     /// Takes at least one instant, in the order of events.
     fn set(&mut self, accepted: impl DoubleEndedIterator<Item = Instant>) {
         self.lags.clear();
-        for accepted in accepted.rev() {
-            if self.lags.is_empty() {
-                (self.first, self.last) = (accepted, accepted);
+        let mut latest = accepted.rev();
+        let Some(last) = latest.next() else { return };
+        self.last = last;
+        self.lags.push(Duration::ZERO);
+        let mut previous = (last, Duration::ZERO);
+        for accepted in latest {
+            // One request's events were accepted together.
+            if accepted != previous.0 {
+                previous = (accepted, last.saturating_duration_since(accepted));
             }
-            self.first = self.first.min(accepted);
-            self.lags.push(self.last.saturating_duration_since(accepted));
+            self.lags.push(previous.1);
         }
+        self.lag_max = self.lags.iter().copied().max().unwrap_or_default();
         self.lag_sum = self.lags.iter().sum();
     }
 }

@@ -7,7 +7,6 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame};
@@ -76,7 +75,7 @@ impl Streams {
         generation: u32,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Bytes>> {
-        self.now = Instant::now();
+        self.look_at_clock();
         // The shard closes a stream whose client does not pull its end in time.
         if !self.is(key, generation) {
             return Poll::Ready(None);
@@ -93,7 +92,7 @@ impl Streams {
         if self.subscribers[key].remaining == 0 && self.subscribers[key].phase == Phase::Live {
             self.finish(key, EndReason::Limit);
         }
-        let heard = self.tick();
+        let heard = self.tick;
         let subscriber = &mut self.subscribers[key];
         let backlog = subscriber.backlog.as_mut().expect("a body always has a backlog");
         if backlog.ring.as_ref().is_none_or(super::ring::Ring::is_empty)

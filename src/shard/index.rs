@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use memchr::memchr;
 use slab::Slab;
 
 use crate::topic::{Filter, Topic};
@@ -96,8 +97,8 @@ impl Default for Patterns {
 
 /// The first token and the rest, if there is more.
 fn split(text: &str) -> (&str, Option<&str>) {
-    match text.split_once('.') {
-        Some((token, rest)) => (token, Some(rest)),
+    match memchr(b'.', text.as_bytes()) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
         None => (text, None),
     }
 }

@@ -2,7 +2,7 @@
 //! its cursor calls for one, a gap.
 
 use std::io::{self, Write as _};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use http::Version;
@@ -29,7 +29,7 @@ struct Greeting {
 impl Streams {
     /// Opens a stream on a socket that was taken over from hyper.
     pub(super) fn open_socket(&mut self, takeover: Takeover, permit: Permit) -> io::Result<()> {
-        self.now = Instant::now();
+        self.look_at_clock();
         let Takeover { socket, subscription, version } = takeover;
         net::bound_send_buffer(&socket, self.limits.send_buffer)?;
         let mut socket = TcpStream::from_std(socket);
@@ -60,7 +60,7 @@ impl Streams {
 
     /// Opens a stream whose body hyper pulls. Returns its key and generation.
     pub(super) fn open_body(&mut self, subscription: Subscription) -> (StreamKey, u32) {
-        self.now = Instant::now();
+        self.look_at_clock();
         let greeting = self.greet(&subscription);
         let key = self.subscribers.vacant_key();
         self.generations = self.generations.wrapping_add(1);
@@ -84,7 +84,7 @@ impl Streams {
     ) {
         let protocol = protocol(&sink);
         let Subscription { filters, limit, max_duration, .. } = subscription;
-        let opened = self.tick();
+        let opened = self.tick;
         let (ends, end_reason) = self.lifetime(max_duration);
         let audience_key = self.audiences.find_or_make(filters);
         let audience = &mut self.audiences[audience_key];
@@ -154,7 +154,7 @@ impl Streams {
     /// A lifetime of its own for each stream, from 80 to 100 % of the cap, so that streams which
     /// opened together do not end together. A tick's rounding is kept inside that range.
     fn lifetime(&self, max_duration: Option<Duration>) -> (Tick, EndReason) {
-        let opened = self.tick();
+        let opened = self.tick;
         let cap = self.limits.lifetime_ms;
         let slack = 2 * TICK_MS;
         let (earliest, latest) = (cap * 4 / 5 + slack, cap.saturating_sub(slack));

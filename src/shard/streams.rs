@@ -95,8 +95,10 @@ pub(super) struct Streams {
     pub(super) taken: Vec<Arc<Event>>,
 
     started: Instant,
-    /// The time, as of the last time anybody looked.
+    /// The time, as of the last look or the last write.
     pub(super) now: Instant,
+    /// The tick of the last look: a write does not need to know it better than by a slice.
+    pub(super) tick: Tick,
 }
 
 impl Streams {
@@ -132,12 +134,15 @@ impl Streams {
             taken: Vec::new(),
             started: now,
             now,
+            tick: Tick(0),
         })
     }
 
-    /// The tick of `now`.
-    pub(super) fn tick(&self) -> Tick {
-        Tick::at_ms(self.now.saturating_duration_since(self.started).as_millis() as u64)
+    /// Looks at the clock: at the beginning of a turn, of a slice, and of a call from outside.
+    pub(super) fn look_at_clock(&mut self) {
+        self.now = Instant::now();
+        let since_start = self.now.saturating_duration_since(self.started);
+        self.tick = Tick::at_ms(since_start.as_millis() as u64);
     }
 
     /// The instant at which a tick begins.
@@ -213,7 +218,7 @@ impl Streams {
             self.fall_behind(key);
         }
         self.leave_audience(key);
-        let deadline = self.tick().plus_ms(ENDING_MS);
+        let deadline = self.tick.plus_ms(ENDING_MS);
         let subscriber = &mut self.subscribers[key];
         subscriber.phase = Phase::Ending(reason);
         subscriber.ends = deadline;
@@ -290,7 +295,7 @@ impl Streams {
         if let Some(ring) = subscriber.backlog.and_then(|backlog| backlog.ring) {
             self.recycle(ring);
         }
-        let lived_ticks = self.tick().0.saturating_sub(subscriber.opened.0);
+        let lived_ticks = self.tick.0.saturating_sub(subscriber.opened.0);
         let lived = Duration::from_millis(u64::from(lived_ticks) * super::wheel::TICK_MS);
         self.metrics.stream_duration.observe(lived);
         self.metrics.streams_closed[why.index()].add(1);
@@ -303,7 +308,7 @@ impl Streams {
     /// After a crowd has left, its tables go too.
     fn give_back_memory(&mut self) {
         self.subscribers = Slab::new();
-        self.wheel = Wheel::starting_at(self.tick());
+        self.wheel = Wheel::starting_at(self.tick);
         self.writable = VecDeque::new();
         self.sweepable = VecDeque::new();
         self.rings = Vec::new();
@@ -313,7 +318,7 @@ impl Streams {
     /// To close at once would reset the connection if the client has sent anything unread, and a
     /// reset overtakes what was sent before (RFC 9112, 9.6).
     pub(super) fn linger(&mut self, key: StreamKey, reason: EndReason) {
-        let deadline = self.tick().plus_ms(LINGER_MS);
+        let deadline = self.tick.plus_ms(LINGER_MS);
         let subscriber = &mut self.subscribers[key];
         if let Some(ring) = subscriber.backlog.take().and_then(|backlog| backlog.ring) {
             self.recycle(ring);

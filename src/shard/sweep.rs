@@ -72,7 +72,7 @@ impl Streams {
 
     /// One slice of the sweep.
     pub(super) fn sweep(&mut self) {
-        self.now = Instant::now();
+        self.look_at_clock();
         let deadline = self.now + SLICE;
         let mut visits = 0;
         while visits < SLICE_VISITS && self.now < deadline {
@@ -152,7 +152,7 @@ impl Streams {
 
     /// A stream has been sent the log up to `to`.
     fn advance(&mut self, key: StreamKey, to: u64) {
-        let heard = self.tick();
+        let heard = self.tick;
         let subscriber = &mut self.subscribers[key];
         let Some(last) = to.checked_sub(1).filter(|_| to > subscriber.cursor) else { return };
         if subscriber.remaining < u32::MAX {
@@ -272,7 +272,7 @@ impl Streams {
     /// Counts what a write of `unfinished` and `taken` has sent, and keeps the rest.
     fn account(&mut self, key: StreamKey, mut count: usize) {
         self.metrics.sent_bytes.add(count as u64);
-        let heard = self.tick();
+        let heard = self.tick;
         let framing = self.subscribers[key].framing;
         if count > 0 {
             self.subscribers[key].heard = heard;

@@ -35,7 +35,7 @@ impl Streams {
     /// Handles a turn's worth of timers.
     pub(super) fn run_timers(&mut self) {
         if self.due.is_empty() {
-            self.wheel.advance(self.tick(), &mut self.due);
+            self.wheel.advance(self.tick, &mut self.due);
         }
         for _ in 0..TIMERS_PER_TURN {
             let Some(key) = self.due.pop() else { return };
@@ -44,7 +44,7 @@ impl Streams {
     }
 
     fn run_timer(&mut self, key: StreamKey) {
-        let now = self.tick();
+        let now = self.tick;
         let Some(subscriber) = self.subscribers.get_mut(key) else { return };
         match subscriber.phase {
             Phase::Lingering(reason) if subscriber.ends <= now => {
@@ -114,8 +114,8 @@ impl Streams {
     /// Has every stream end within `window`, spread evenly, so that the clients do not come back
     /// together.
     pub(super) fn drain(&mut self, window: Duration) {
-        self.now = Instant::now();
-        let now = self.tick();
+        self.look_at_clock();
+        let now = self.tick;
         let window_ms = window.as_millis() as u64;
         self.drain_by = Some(now.plus_ms(window_ms));
         let live = self.subscribers.iter().filter(|(_, stream)| stream.phase == Phase::Live);
@@ -128,7 +128,7 @@ impl Streams {
 
     /// Has every stream end now.
     pub(super) fn shut_down(&mut self) {
-        self.now = Instant::now();
+        self.look_at_clock();
         let live = self.subscribers.iter().filter(|(_, stream)| stream.phase == Phase::Live);
         let keys: Vec<_> = live.map(|(key, _)| key).collect();
         for key in keys {

@@ -39,7 +39,7 @@ pub(super) async fn run(
         .await?;
         {
             let mut streams = streams.borrow_mut();
-            streams.now = Instant::now();
+            streams.look_at_clock();
             alive(streams.now);
             streams.deliver();
             for ready in happened.drain(..) {

@@ -7,12 +7,16 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(u64);
 
-const EPOCH_DIGITS: usize = 12;
+pub(super) const EPOCH_DIGITS: usize = 12;
 
 impl Epoch {
     /// Makes an epoch of the low 48 bits of `random`.
     pub const fn new(random: u64) -> Self {
         Self(random & 0xffff_ffff_ffff)
+    }
+
+    pub(super) const fn bits(self) -> u64 {
+        self.0
     }
 }
 

@@ -7,10 +7,11 @@
 
 use std::io::Write as _;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use memchr::memchr2_iter;
 
 use super::EventId;
+use super::cursor::EPOCH_DIGITS;
 
 /// Room in front of a draft for the longest `ffffffff CRLF id: <12 hex>-<20 digits> LF`.
 const HEADROOM: usize = 8 + 2 + 4 + 12 + 1 + 20 + 1;
@@ -68,25 +69,57 @@ impl Draft {
     }
 
     fn finish(mut self, id: Option<EventId>) -> Frame {
-        let mut line = [0; HEADROOM];
-        let mut rest = &mut line[..];
+        let frame_end = self.buffer.len() - CRLF.len();
+        let mut front = Front { buffer: &mut self.buffer, at: HEADROOM };
         if let Some(id) = id {
-            writeln!(rest, "id: {id}").expect("the longest id fits the headroom");
+            front.put(b"\n");
+            front.put_decimal(id.seq);
+            front.put(b"-");
+            front.put_hex(id.epoch.bits(), EPOCH_DIGITS);
+            front.put(b"id: ");
         }
-        let id_len = HEADROOM - rest.len();
-        let frame_len = id_len + self.buffer.len() - HEADROOM - CRLF.len();
+        let frame_at = front.at;
+        front.put(CRLF);
+        front.put_hex((frame_end - frame_at) as u64, 1);
+        let chunk_at = front.at;
+        let mut chunk = Bytes::from(self.buffer);
+        // Not `slice`, which would make a second handle of it, and allocate for that.
+        chunk.advance(chunk_at);
+        Frame { chunk, bare_at: (frame_at - chunk_at) as u8 }
+    }
+}
 
-        let mut size = [0; 10];
-        let mut rest = &mut size[..];
-        write!(rest, "{frame_len:x}\r\n").expect("a frame is shorter than 4 GiB");
-        let size_len = 10 - rest.len();
+/// Writes in front of what is written already. By hand, since `fmt` is ten times as long about it
+/// and the hub's lock is held meanwhile.
+struct Front<'a> {
+    buffer: &'a mut [u8],
+    at: usize,
+}
 
-        let frame_at = HEADROOM - id_len;
-        let chunk_at = frame_at - size_len;
-        self.buffer[frame_at..HEADROOM].copy_from_slice(&line[..id_len]);
-        self.buffer[chunk_at..frame_at].copy_from_slice(&size[..size_len]);
-        let chunk = Bytes::from(self.buffer).slice(chunk_at..);
-        Frame { chunk, bare_at: size_len as u8 }
+impl Front<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        let end = self.at;
+        self.at -= bytes.len();
+        self.buffer[self.at..end].copy_from_slice(bytes);
+    }
+
+    fn put_decimal(&mut self, mut number: u64) {
+        loop {
+            self.put(&[b'0' + (number % 10) as u8]);
+            number /= 10;
+            if number == 0 {
+                return;
+            }
+        }
+    }
+
+    /// At least so many digits.
+    fn put_hex(&mut self, mut number: u64, digits: usize) {
+        let end = self.at;
+        while number > 0 || end - self.at < digits {
+            self.put(&[b"0123456789abcdef"[(number % 16) as usize]]);
+            number /= 16;
+        }
     }
 }
 

@@ -103,6 +103,47 @@ pub(super) const MEASUREMENTS: &[Measurement] = &[
         load: Load::Fanout { streams: 1000, flags: "--rate 50" },
         measured: [8, 3],
     },
+    // The curve: each event has one receiver on the average, among so many topics.
+    Measurement {
+        name: "topics-1k",
+        servers: &[Tidegate],
+        load: Load::Fanout {
+            streams: 1000,
+            flags: "--topics 1000 --topics-per-stream 1 --topic-sets strides \
+                    --in-flight 64 --publish-api publish --batch 64",
+        },
+        measured: [4, 2],
+    },
+    Measurement {
+        name: "topics-10k",
+        servers: &[Tidegate],
+        load: Load::Fanout {
+            streams: 10_000,
+            flags: "--topics 10000 --topics-per-stream 1 --topic-sets strides \
+                    --in-flight 64 --publish-api publish --batch 64",
+        },
+        measured: [4, 2],
+    },
+    Measurement {
+        name: "topics-100k",
+        servers: &[Tidegate],
+        load: Load::Fanout {
+            streams: 10_000,
+            flags: "--topics 100000 --topics-per-stream 10 --topic-sets strides \
+                    --in-flight 64 --publish-api publish --batch 64",
+        },
+        measured: [4, 2],
+    },
+    Measurement {
+        name: "topics-1m",
+        servers: &[Tidegate],
+        load: Load::Fanout {
+            streams: 10_000,
+            flags: "--topics 1000000 --topics-per-stream 100 --topic-sets strides \
+                    --in-flight 64 --publish-api publish --batch 64",
+        },
+        measured: [4, 2],
+    },
     // At this rate a stuck stream fills the kernel's buffers and its ring well before the end.
     Measurement {
         name: "none-stuck",
@@ -200,6 +241,15 @@ fn p99_ms(report: &Value) -> Option<f64> {
     number(report, "/latency_us/p99").map(|us| us / 1e3)
 }
 
+fn cpu_per_delivery(report: &Value) -> Option<f64> {
+    number(report, "/measured/server_cpu_us_per_delivery")
+}
+
+/// What it costs to find the one receiver of an event.
+const fn among_topics(what: &'static str, measurement: &'static str) -> Row {
+    Row { what, unit: "µs", measurement, figure: cpu_per_delivery, reference: None, goal: None }
+}
+
 fn events_per_second(report: &Value) -> Option<f64> {
     Some(number(report, "/events_accepted")? / number(report, "/measured/seconds")?)
 }
@@ -208,7 +258,7 @@ pub(super) const CPU_PER_DELIVERY: Row = Row {
     what: "CPU a delivery, 5,000 streams, 1 in flight",
     unit: "µs",
     measurement: "one-in-flight",
-    figure: |report| number(report, "/measured/server_cpu_us_per_delivery"),
+    figure: cpu_per_delivery,
     reference: Some(("one-in-flight", Floor)),
     goal: goal(AtMost, 1.05, 1.0),
 };
@@ -267,6 +317,10 @@ pub(super) const ROWS: &[Row] = &[
         reference: Some(("sixteen-in-flight", Floor)),
         goal: None,
     },
+    among_topics("CPU a delivery, one receiver among 1,000 topics", "topics-1k"),
+    among_topics("the same among 10,000 topics", "topics-10k"),
+    among_topics("the same among 100,000 topics", "topics-100k"),
+    among_topics("the same among 1,000,000 topics", "topics-1m"),
     P99_5000,
     Row {
         what: "p99 publish → receive, 1,000 streams × 50/s",
