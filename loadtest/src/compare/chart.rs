@@ -11,7 +11,7 @@ use plotters::style::TextStyle;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::compare::figures::Results;
-use crate::compare::plan::{BYTES_PER_STREAM, CPU_PER_DELIVERY, P99_5000, RATE_SIXTEEN, Row};
+use crate::compare::rows::{BYTES_PER_STREAM, CPU_PER_DELIVERY, P99_5000, RATE_SIXTEEN, Row};
 use crate::compare::servers::Server;
 use crate::compare::summary::{Heading, quantity};
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::compare::plan::{Bound, Goal, Row};
+use crate::compare::rows::{Bound, Goal, Row};
 use crate::compare::servers::Server;
 
 /// The middle one, or the mean of the middle two.
@@ -127,16 +127,18 @@ impl Results {
     }
 }
 
-/// Promises that a round saw broken. Reports without a witness have none.
+/// Promises that a round saw broken, by its load or by the one beside it. Reports without a witness
+/// have none.
 pub(super) fn violations(report: &Value) -> u64 {
-    report.pointer("/violations/total").and_then(Value::as_u64).unwrap_or(0)
+    let of = |pointer| report.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+    of("/violations/total") + of("/beside/violations/total")
 }
 
 /// What belongs here: medians, ratios and verdicts.
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::plan::CPU_PER_DELIVERY;
+    use crate::compare::rows::CPU_PER_DELIVERY;
 
     #[test]
     fn medians() {

@@ -1,5 +1,5 @@
 //! `compare`: the gateway beside the floor and its peers, in one go. `plan` says what is
-//! measured and what it is held to, `servers` starts and stops who is measured, `measure`
+//! measured, `rows` what it is held to, `servers` starts and stops who is measured, `measure`
 //! runs one load, `figures` makes medians and ratios, `summary` and `chart` show them.
 //!
 //! Rounds go through everything, so that noise which comes and goes hits all servers
@@ -12,6 +12,7 @@ mod measure;
 mod peers;
 mod plan;
 mod post;
+mod rows;
 mod servers;
 mod start;
 mod summary;
@@ -156,7 +157,8 @@ fn turns(rounds: u32, only: &[String], installed: &[Server]) -> Vec<Turn> {
     let mut turns = Vec::new();
     for round in 1..=rounds {
         for measurement in MEASUREMENTS {
-            if !only.is_empty() && !only.iter().any(|name| name == measurement.name) {
+            let wanted = only.is_empty() || only.iter().any(|name| name == measurement.name);
+            if !wanted || (measurement.once && round > 1) {
                 continue;
             }
             let mut servers: Vec<Server> = measurement.servers.to_vec();

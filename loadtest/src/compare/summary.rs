@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::compare::figures::{Results, Verdict, violations};
 use crate::compare::peers;
-use crate::compare::plan::{Bound, MEASUREMENTS, ROWS, Row};
+use crate::compare::plan::MEASUREMENTS;
+use crate::compare::rows::{Bound, ROWS, Row};
 use crate::compare::servers::Server;
 use crate::probe::Machine;
 
