@@ -11,7 +11,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
-use tidegate::hub::{Event, EventMailbox};
+use tidegate::event::Event;
+use tidegate::hub::EventMailbox;
 use tidegate::shard::bench::{Matcher, Ring};
 use tidegate::sse::{Draft, Fields, Frame};
 

@@ -16,9 +16,10 @@ use tokio::time::{sleep_until, timeout};
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::Admin;
-use crate::config::schema::{Config, Log, LogFormat, Server};
+use crate::config::schema::{Config, History, Log, LogFormat, Publish, Server};
+use crate::history::{Bounds, Limits};
 use crate::http::publish_route::PublishRoute;
-use crate::hub::{EventMailbox, Hub};
+use crate::hub::{EventMailbox, Hub, KeyBounds};
 use crate::metrics::Metrics;
 use crate::net::{self, SocketOptions};
 use crate::publish::Rules;
@@ -26,6 +27,7 @@ use crate::shard::{Lifecycle, LifecycleWatch, Shard};
 use crate::sse::Epoch;
 use crate::subscribe::control::ControlEvents;
 use crate::sync::Mailbox;
+use crate::topic::Filter;
 
 /// Descriptors kept for everything that is not a public connection: listeners, publishers, logs.
 const DESCRIPTORS_RESERVED: u64 = 256;
@@ -108,7 +110,9 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let mailboxes: Vec<Arc<EventMailbox>> = (0..shard_count)
         .map(|_| Arc::new(Mailbox::new(config.mailbox.events_max, config.mailbox.bytes_max.0)))
         .collect();
-    let hub = Arc::new(Hub::new(Epoch::new(random()?), mailboxes.clone()));
+    let epoch = Epoch::new(random()?);
+    let (past, keys) = (history_bounds(&config.history), key_bounds(&config.publish));
+    let hub = Arc::new(Hub::new(epoch, mailboxes.clone(), past, keys));
     let control = ControlEvents::new(&config.stream, hub.epoch());
     let rules = Arc::new(Rules::new(&config.publish, control.reserved()));
 
@@ -248,6 +252,35 @@ fn spawn(shard: Shard<Admin>, died: mpsc::Sender<()>) -> Result<(), GatewayError
         })
         .map(drop)
         .map_err(|error| GatewayError::System("cannot start a thread", error))
+}
+
+fn history_bounds(history: &History) -> Bounds {
+    let topic = Limits {
+        events_max: history.events_max,
+        bytes_max: history.bytes_max.0,
+        age_max: history.age_max.0,
+    };
+    let overrides = history.overrides.iter().map(|limits| {
+        let filter = Filter::parse(&limits.topics).expect("the configuration has been validated");
+        let limits = Limits {
+            events_max: limits.events_max.unwrap_or(topic.events_max),
+            bytes_max: limits.bytes_max.map_or(topic.bytes_max, |bytes| bytes.0),
+            age_max: limits.age_max.map_or(topic.age_max, |age| age.0),
+        };
+        (filter, limits)
+    });
+    Bounds {
+        topic,
+        overrides: overrides.collect(),
+        bytes_max: history.total_bytes_max.0,
+        topics_max: history.topics_max,
+        retained_bytes_max: history.retained_bytes_max.0,
+    }
+}
+
+fn key_bounds(publish: &Publish) -> KeyBounds {
+    let (window, keys_max) = (publish.idempotency_window.0, publish.idempotency_keys_max);
+    KeyBounds { window, keys_max }
 }
 
 fn accepting(lifecycle: LifecycleWatch) -> Box<dyn Fn() -> bool + Send> {

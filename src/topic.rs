@@ -66,6 +66,28 @@ impl Filter {
         }
         Ok(Self::Pattern(text.into()))
     }
+
+    /// Whether events of `topic` are asked for. Takes time linear in both texts.
+    pub fn matches(&self, topic: &Topic) -> bool {
+        match self {
+            Self::Exact(own) => own == topic,
+            Self::Pattern(pattern) => pattern_matches(pattern, topic.as_str()),
+        }
+    }
+}
+
+fn pattern_matches(pattern: &str, topic: &str) -> bool {
+    let mut tokens = topic.split('.');
+    for wanted in pattern.split('.') {
+        match (wanted, tokens.next()) {
+            (_, None) => return false,
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (wanted, Some(token)) if wanted == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
 }
 
 /// Whether `text` means more than itself. `*` and `>` are special only as whole tokens.

@@ -80,7 +80,8 @@ fn one_bad_event_refuses_its_whole_batch() {
         ("topic", json!({"topic": "a.*"})),
         ("event", json!({"topic": "t", "event": "two\nlines"})),
         ("retry", json!({"topic": "t", "retry": -1})),
-        ("ttl", json!({"topic": "t", "ttl": "1m"})),
+        ("ttl", json!({"topic": "t", "ttl": "one minute"})),
+        ("key", json!({"topic": "t", "key": ""})),
         ("nope", json!({"topic": "t", "nope": 1})),
     ] {
         for at in [0, 3, 6] {
@@ -201,7 +202,7 @@ fn f08_a_retry_that_is_no_number_of_milliseconds_is_refused() {
 #[test]
 fn parameters_that_a_publish_does_not_have_are_refused() {
     let mut newsroom = Newsroom::open();
-    for (query, field) in [("name=x", "name"), ("event=x&topic=u", "topic"), ("ttl=5s", "ttl")] {
+    for (query, field) in [("name=x", "name"), ("event=x&topic=u", "topic"), ("id=5", "id")] {
         newsroom.refuses(&format!("/topics/t?{query}"), &[], b"data", (400, field));
     }
 }

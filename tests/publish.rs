@@ -367,24 +367,3 @@ fn f07_renaming_a_control_event_frees_its_name() {
         assert_eq!(response.expect_refused(403, "event"), "reserved-name");
     }
 }
-
-#[test]
-fn what_needs_history_is_refused_rather_than_ignored() {
-    let gateway = Gateway::start();
-    for (member, field) in [
-        (r#""ttl":"5s""#, "ttl"),
-        (r#""ttl":5"#, "ttl"),
-        (r#""retain":true"#, "retain"),
-        (r#""key":"k""#, "key"),
-    ] {
-        let response = gateway.publish(&format!(r#"{{"topic":"t",{member}}}"#));
-        assert_eq!(response.expect_refused(400, field), "unsupported", "{member}");
-    }
-    for path in ["/publish", "/topics/t"] {
-        let response = gateway.post(path, &[("Idempotency-Key", "k")], br#"{"topic":"t"}"#);
-        assert_eq!(response.expect_refused(400, "idempotency-key"), "unsupported", "{path}");
-    }
-    // To ask for nothing is fine, and none of the refused requests has taken an id.
-    let id = id_of(gateway.publish(r#"{"topic":"t","retain":false,"ttl":null,"key":null}"#));
-    assert_eq!(parts(&id).1, 1);
-}

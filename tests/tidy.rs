@@ -14,7 +14,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     (2, &["auth", "net"]),
     // `config` is plain data: everything from layer 2 up may read it, the core may not.
     (1, &["hub", "history", "config"]),
-    (0, &["sse", "topic", "query", "sync", "error", "metrics"]),
+    (0, &["event", "sse", "topic", "query", "sync", "error", "metrics"]),
 ];
 
 /// Imports allowed within a layer.
@@ -28,6 +28,9 @@ const WITHIN_LAYER: &[(&str, &str)] = &[
     ("http", "dialects"),
     ("http", "brokers"),
     ("hub", "history"),
+    ("event", "sse"),
+    ("event", "sync"),
+    ("event", "topic"),
     ("metrics", "sse"),
 ];
 

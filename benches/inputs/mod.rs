@@ -5,7 +5,8 @@ pub(crate) mod crowd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tidegate::hub::{Destination, Event, Submission};
+use tidegate::event::{Destination, Event};
+use tidegate::hub::Submission;
 use tidegate::shard::bench::Matcher;
 use tidegate::sse::{Draft, Epoch, EventId, Fields};
 use tidegate::topic::{Filter, Topic};
@@ -36,7 +37,13 @@ pub(crate) fn to_topic(topic: &str) -> Destination {
 
 /// An event that nobody has ordered, with a `seq` of 0.
 pub(crate) fn event(to: Destination) -> Event {
-    Event { seq: 0, to, frame: draft(DATA_BYTES).seal(id()), accepted: Instant::now() }
+    Event {
+        seq: 0,
+        to,
+        frame: draft(DATA_BYTES).seal(id()),
+        accepted: Instant::now(),
+        expires: None,
+    }
 }
 
 pub(crate) fn shared_events(count: usize) -> Vec<Arc<Event>> {
@@ -44,7 +51,7 @@ pub(crate) fn shared_events(count: usize) -> Vec<Arc<Event>> {
 }
 
 pub(crate) fn submission(to: Destination) -> Submission {
-    Submission { to, draft: draft(DATA_BYTES) }
+    Submission { to, draft: draft(DATA_BYTES), ttl: None, retain: None, key: None }
 }
 
 pub(crate) fn filters<'a>(texts: impl IntoIterator<Item = &'a str>) -> Box<[Filter]> {

@@ -6,7 +6,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use criterion::{Criterion, Throughput};
-use tidegate::hub::{Event, EventMailbox};
+use tidegate::event::Event;
+use tidegate::hub::EventMailbox;
 use tidegate::sync::Weigh;
 
 use crate::inputs::shared_events;

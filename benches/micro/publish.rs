@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use criterion::{BatchSize, Criterion, Throughput};
 use tidegate::config::schema::Publish;
-use tidegate::hub::{Destination, EventMailbox, Hub, Submission};
+use tidegate::event::Destination;
+use tidegate::history::Bounds;
+use tidegate::hub::{EventMailbox, Hub, KeyBounds, Submission};
 use tidegate::publish::{self, Format, Rules};
 use tidegate::sse::Epoch;
 
@@ -41,7 +43,8 @@ fn parse(c: &mut Criterion) {
 
 fn order(c: &mut Criterion) {
     let mailboxes = [(); 2].map(|()| Arc::new(EventMailbox::new(4096, 64 << 20)));
-    let hub = Hub::new(Epoch::new(1), mailboxes.clone());
+    let (history, keys) = (Bounds::default(), KeyBounds::default());
+    let hub = Hub::new(Epoch::new(1), mailboxes.clone(), history, keys);
     let batch =
         || -> Vec<Submission> { (0..BATCH).map(|_| submission(Destination::Everyone)).collect() };
     let drain = |mailbox: &EventMailbox| while mailbox.pop().is_some() {};
@@ -51,7 +54,7 @@ fn order(c: &mut Criterion) {
         b.iter_batched(
             batch,
             |batch| {
-                let receipt = hub.publish(batch, Instant::now());
+                let receipt = hub.publish(batch, None, Instant::now());
                 mailboxes.iter().for_each(|mailbox| drain(mailbox));
                 receipt
             },

@@ -18,6 +18,8 @@ pub struct Config {
     pub stream: Stream,
     /// What a publisher may send.
     pub publish: Publish,
+    /// How much of the past is kept.
+    pub history: History,
     /// The queue between the hub and each shard.
     pub mailbox: Mailbox,
     /// What is written to standard error.
@@ -73,6 +75,8 @@ pub struct Stream {
     pub ring_frames_max: usize,
     /// Bytes that may wait for one stream.
     pub ring_bytes_max: Bytes,
+    /// What becomes of a stream that has more waiting than that.
+    pub slow: Slow,
     /// Topics and patterns one stream may name.
     pub topics_max: usize,
     /// Names of the control events.
@@ -104,6 +108,18 @@ pub enum HeartbeatKind {
     Event,
 }
 
+/// What becomes of a stream that has more waiting than its ring holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Slow {
+    /// The oldest goes, and the client is told of the gap.
+    DropOldest,
+    /// The stream reads on from the history: nothing is lost that is still kept there.
+    CatchUp,
+    /// The stream is closed; its client comes back with its cursor.
+    Disconnect,
+}
+
 /// What a publisher may send.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -116,6 +132,49 @@ pub struct Publish {
     pub batch_events_max: usize,
     /// Topics of one event.
     pub topics_max: usize,
+    /// How long an idempotency key is recognised.
+    pub idempotency_window: Interval,
+    /// Idempotency keys remembered.
+    pub idempotency_keys_max: usize,
+}
+
+/// How much of the past is kept, for clients that come back and for new ones.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct History {
+    /// Events of one topic.
+    pub events_max: usize,
+    /// Bytes of one topic's events.
+    pub bytes_max: Bytes,
+    /// Age of an event.
+    pub age_max: Interval,
+    /// Bytes of all topics together.
+    pub total_bytes_max: Bytes,
+    /// Topics that something is known of.
+    pub topics_max: usize,
+    /// Bytes of retained values.
+    pub retained_bytes_max: Bytes,
+    /// Streams of one shard that may be reading the past at a time.
+    pub replays_max: usize,
+    /// Other limits for some topics; the first that matches counts.
+    pub overrides: Vec<HistoryOverride>,
+}
+
+/// Limits of the topics that a filter matches. What is left out is as for every topic.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryOverride {
+    /// A topic or a pattern.
+    pub topics: String,
+    /// Events of one topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events_max: Option<usize>,
+    /// Bytes of one topic's events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_max: Option<Bytes>,
+    /// Age of an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_max: Option<Interval>,
 }
 
 /// The queue between the hub and each shard. When one is full, publishers get 503.
@@ -176,6 +235,7 @@ impl Default for Stream {
             retry: Interval(Duration::from_secs(2)),
             ring_frames_max: 256,
             ring_bytes_max: Bytes::mib(1),
+            slow: Slow::DropOldest,
             topics_max: 128,
             control: Control::default(),
         }
@@ -200,6 +260,23 @@ impl Default for Publish {
             event_bytes_max: Bytes::kib(512),
             batch_events_max: 4096,
             topics_max: 64,
+            idempotency_window: Interval(Duration::from_secs(120)),
+            idempotency_keys_max: 200_000,
+        }
+    }
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            events_max: 1_000,
+            bytes_max: Bytes::mib(1),
+            age_max: Interval(Duration::from_secs(3600)),
+            total_bytes_max: Bytes::mib(64),
+            topics_max: 100_000,
+            retained_bytes_max: Bytes::mib(16),
+            replays_max: 20_000,
+            overrides: Vec::new(),
         }
     }
 }

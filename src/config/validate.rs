@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
-use super::schema::{Config, HeartbeatKind, Log, Mailbox, Publish, Server, Stream};
+use super::schema::{Config, HeartbeatKind, History, Log, Mailbox, Publish, Server, Stream};
 use super::units::{Bytes, Interval};
+use crate::topic::Filter;
 
 /// Most shard threads: far above any machine's cores, below what a typo could start.
 const SHARDS_MAX: usize = 1024;
@@ -56,6 +57,7 @@ impl Config {
         stream(&self.stream, &self.publish, &mut broken);
         control(&self.stream, &mut broken);
         publish(&self.publish, &self.mailbox, &mut broken);
+        history(&self.history, &mut broken);
         mailbox(&self.mailbox, &mut broken);
         log(&self.log, &mut broken);
         if broken.0.is_empty() { Ok(()) } else { Err(broken.0) }
@@ -161,6 +163,7 @@ fn publish(publish: &Publish, mailbox: &Mailbox, broken: &mut Broken) {
     broken.at_least("publish.event_bytes_max", publish.event_bytes_max, Bytes(1));
     broken.at_least("publish.batch_events_max", publish.batch_events_max, 1);
     broken.within("publish.topics_max", publish.topics_max, 1, TOPICS_MAX);
+    broken.at_least("publish.idempotency_window", publish.idempotency_window, SECOND);
     let Mailbox { events_max, bytes_max } = mailbox;
     // A newline of the body can become seven bytes of a frame.
     if publish.body_bytes_max.0 > bytes_max.0 / 8 {
@@ -192,6 +195,16 @@ fn publish(publish: &Publish, mailbox: &Mailbox, broken: &mut Broken) {
                 publish.batch_events_max
             ),
         );
+    }
+}
+
+fn history(history: &History, broken: &mut Broken) {
+    broken.at_least("history.topics_max", history.topics_max, 1);
+    for (index, limits) in history.overrides.iter().enumerate() {
+        if let Err(error) = Filter::parse(&limits.topics) {
+            let message = format!("`history.overrides[{index}].topics`: {error}");
+            broken.add(&["history.overrides"], message);
+        }
     }
 }
 

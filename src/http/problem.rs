@@ -1,7 +1,7 @@
 //! The one place where a module's error becomes a status code and a problem type.
 
 use crate::error::Problem;
-use crate::hub::Overloaded;
+use crate::hub::Refused;
 use crate::publish::{Fault, PublishError};
 use crate::subscribe::SubscribeError;
 use crate::topic::TopicError;
@@ -39,15 +39,28 @@ impl From<&PublishError> for Problem {
             Fault::Retry => (400, "bad-retry", "Bad retry"),
             Fault::EventTooLarge { .. } => (413, "event-too-large", "Event too large"),
             Fault::UnknownParameter => (400, "bad-parameter", "Bad parameter"),
-            Fault::Unsupported => (400, "unsupported", "Not supported"),
+            Fault::Ttl => (400, "bad-ttl", "Bad ttl"),
+            Fault::Key => (400, "bad-key", "Bad idempotency key"),
+            Fault::Flag => (400, "bad-parameter", "Bad parameter"),
         };
         Self::new(status, slug, title, error.fault.to_string()).in_field(error.field.as_str())
     }
 }
 
-impl From<&Overloaded> for Problem {
-    fn from(error: &Overloaded) -> Self {
-        let detail = format!("{error}; nothing was published, try again");
-        Self::new(503, "overloaded", "Overloaded", detail)
+impl From<&Refused> for Problem {
+    fn from(error: &Refused) -> Self {
+        let detail = format!("{error}; nothing was published");
+        match error {
+            Refused::Overloaded => {
+                Self::new(503, "overloaded", "Overloaded", format!("{detail}, try again"))
+            }
+            Refused::TooManyKeys => {
+                Self::new(429, "too-many-keys", "Too many idempotency keys", detail).in_field("key")
+            }
+            Refused::RetainedFull => {
+                let title = "Retained values full";
+                Self::new(507, "retained-full", title, detail).in_field("retain")
+            }
+        }
     }
 }

@@ -26,6 +26,9 @@ pub const PATH: &str = "/publish";
 /// Path before the topic of the raw publish route.
 pub const TOPICS: &str = "/topics/";
 
+/// Recognises a request that is sent again.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
 /// The publish routes of one shard.
 #[derive(Clone)]
 pub struct PublishRoute {
@@ -60,7 +63,7 @@ impl PublishRoute {
     /// Answers a request whose path is [`PATH`] or begins with [`TOPICS`].
     pub async fn answer<S>(&self, head: &Parts, body: &mut Incoming) -> Response<ResponseBody<S>> {
         let response = match self.publish(head, body).await {
-            Ok((receipt, single)) => accepted(receipt, single),
+            Ok((receipt, single)) => accepted(&receipt, single),
             Err(Refused::Method) => method_not_allowed("POST"),
             Err(Refused::Problem(refused)) => {
                 tracing::debug!(path = ?head.uri.path(), ?refused, "refused a publish request");
@@ -76,11 +79,9 @@ impl PublishRoute {
             return Err(Refused::Method);
         }
         refuse_browsers(&head.headers)?;
-        if head.headers.contains_key("idempotency-key") {
-            let detail = "this version keeps no history, so it cannot recognise a repeated request";
-            let refused = Problem::new(400, "unsupported", "Not supported", detail);
-            return Err(Refused::Problem(refused.in_field("idempotency-key")));
-        }
+        let key = head.headers.get(IDEMPOTENCY_KEY);
+        let key = key.map(|key| publish::request_key(key.as_bytes())).transpose();
+        let key = key.map_err(|error| Problem::from(&error))?;
         let raw_topic = head.uri.path().strip_prefix(TOPICS);
         let format = match raw_topic {
             Some(_) => None,
@@ -99,9 +100,15 @@ impl PublishRoute {
             }
         };
         let Batch { events, single } = parsed.map_err(|error| Problem::from(&error))?;
-        let count = events.len() as u64;
-        let receipt = self.hub.publish(events, accepted).map_err(|error| Problem::from(&error))?;
-        self.metrics.events_published.add(count);
+        if key.is_some() && events.iter().any(|event| event.key.is_some()) {
+            let detail =
+                "a request has either an idempotency-key or events with a key of their own";
+            let refused = Problem::new(400, "two-keys", "Two idempotency keys", detail);
+            return Err(refused.in_field(IDEMPOTENCY_KEY).into());
+        }
+        let published = self.hub.publish(events, key, accepted);
+        let receipt = published.map_err(|error| Problem::from(&error))?;
+        self.metrics.events_published.add(receipt.fresh as u64);
         self.metrics.publish.observe(accepted.elapsed());
         Ok((receipt, single))
     }
@@ -194,13 +201,13 @@ fn format(headers: &HeaderMap) -> Result<Format, Refused> {
     Err(refused.in_field("content-type").into())
 }
 
-fn accepted<S>(receipt: Receipt, single: bool) -> Response<ResponseBody<S>> {
+fn accepted<S>(receipt: &Receipt, single: bool) -> Response<ResponseBody<S>> {
     let mut ids = receipt.ids().map(|id| id.to_string());
     let ids = match ids.next() {
         Some(id) if single => Ids::Id(id),
         first => Ids::Ids(first.into_iter().chain(ids).collect()),
     };
-    let answer = Accepted { ids, durability: "memory", duplicate: false };
+    let answer = Accepted { ids, durability: "memory", duplicate: receipt.fresh == 0 };
     let body = serde_json::to_string(&answer).expect("an answer is strings and a flag");
     json(StatusCode::ACCEPTED, body)
 }
@@ -209,7 +216,7 @@ fn with_hints<S>(
     mut response: Response<ResponseBody<S>>,
     refused: &Problem,
 ) -> Response<ResponseBody<S>> {
-    if refused.status == 503 {
+    if matches!(refused.status, 429 | 503) {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if refused.status == 408 {

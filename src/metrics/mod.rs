@@ -28,6 +28,16 @@ pub struct ShardMetrics {
     pub topics: Cell,
     /// Events waiting in the rings of streams that are behind.
     pub ring_frames: Cell,
+    /// Streams that are reading the past.
+    pub replaying: Cell,
+    /// Events in the history. Of this and the next three only the first shard keeps account.
+    pub history_events: Cell,
+    /// Bytes of the history.
+    pub history_bytes: Cell,
+    /// Topics that the history knows something of.
+    pub history_topics: Cell,
+    /// Bytes of retained values.
+    pub retained_bytes: Cell,
     /// Streams opened.
     pub streams_opened: Cell,
     /// Streams closed, by reason.
@@ -40,6 +50,8 @@ pub struct ShardMetrics {
     pub events_dropped: [Cell; Dropped::ALL.len()],
     /// Gap events sent, by reason.
     pub gaps: [Cell; GapReason::ALL.len()],
+    /// Replays that came to an end, by how.
+    pub replays: [Cell; Replayed::ALL.len()],
     /// Bytes written to streams.
     pub sent_bytes: Cell,
     /// Publish requests, by answer.
@@ -65,7 +77,7 @@ impl ShardMetrics {
 }
 
 /// Answers to a publish request that have a label of their own; the last stands for all others.
-const PUBLISH_CODES: [(u16, &str); 11] = [
+const PUBLISH_CODES: [(u16, &str); 12] = [
     (202, "202"),
     (400, "400"),
     (403, "403"),
@@ -76,6 +88,7 @@ const PUBLISH_CODES: [(u16, &str); 11] = [
     (415, "415"),
     (429, "429"),
     (503, "503"),
+    (507, "507"),
     (0, "other"),
 ];
 
@@ -123,6 +136,21 @@ impl Dropped {
     const ALL: [&'static str; 2] = ["slow", "closed"];
 }
 
+/// How a stream's reading of the past ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replayed {
+    /// It has everything.
+    Complete,
+    /// It has been told of a loss, and has the rest.
+    Gap,
+    /// It ended first.
+    Abandoned,
+}
+
+impl Replayed {
+    const ALL: [&'static str; 3] = ["complete", "gap", "abandoned"];
+}
+
 /// Why a stream is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
@@ -134,19 +162,22 @@ pub enum Closed {
     Misuse,
     /// The stream was to end but the client did not read up to its end in time.
     Stuck,
+    /// The client read too slowly where such clients are disconnected.
+    Slow,
 }
 
 impl Closed {
-    const LABELS: [&'static str; 7] =
-        ["max_lifetime", "limit", "drain", "shutdown", "client", "misuse", "stuck"];
+    const LABELS: [&'static str; 9] =
+        ["max_lifetime", "limit", "drain", "shutdown", "shed", "client", "misuse", "stuck", "slow"];
 
     /// Its place among the labels.
     pub const fn index(self) -> usize {
         match self {
             Self::Ended(reason) => reason as usize,
-            Self::Client => 4,
-            Self::Misuse => 5,
-            Self::Stuck => 6,
+            Self::Client => 5,
+            Self::Misuse => 6,
+            Self::Stuck => 7,
+            Self::Slow => 8,
         }
     }
 }

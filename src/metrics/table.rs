@@ -1,7 +1,7 @@
 //! Every metric's name, type, help and source, in one place.
 
 use super::cells::HistogramSnapshot;
-use super::{Closed, Dropped, ListenerName, PUBLISH_CODES, Protocol, ShardMetrics};
+use super::{Closed, Dropped, ListenerName, PUBLISH_CODES, Protocol, Replayed, ShardMetrics};
 use crate::sse::GapReason;
 
 /// One metric as it is listed and rendered. Values are summed over the shards.
@@ -100,6 +100,31 @@ pub const METRICS: &[Metric] = &[
         source: Source::Gauge(|shard| shard.ring_frames.get()),
     },
     Metric {
+        name: "tidegate_replaying",
+        help: "Streams that are being told of the past and are not live yet.",
+        source: Source::Gauge(|shard| shard.replaying.get()),
+    },
+    Metric {
+        name: "tidegate_history_events",
+        help: "Events kept in the history; one with several topics counts for each.",
+        source: Source::Gauge(|shard| shard.history_events.get()),
+    },
+    Metric {
+        name: "tidegate_history_bytes",
+        help: "Bytes of the history, of history.total_bytes_max.",
+        source: Source::Gauge(|shard| shard.history_bytes.get()),
+    },
+    Metric {
+        name: "tidegate_history_topics",
+        help: "Topics that the history knows something of.",
+        source: Source::Gauge(|shard| shard.history_topics.get()),
+    },
+    Metric {
+        name: "tidegate_retained_bytes",
+        help: "Bytes of retained values, of history.retained_bytes_max.",
+        source: Source::Gauge(|shard| shard.retained_bytes.get()),
+    },
+    Metric {
         name: "tidegate_streams_opened_total",
         help: "Streams opened.",
         source: Source::Counter(|shard| shard.streams_opened.get()),
@@ -133,6 +158,14 @@ pub const METRICS: &[Metric] = &[
         name: "tidegate_gaps_total",
         help: "Gap events sent, by reason.",
         source: Source::CounterBy("reason", &GAP_LABELS, |shard, index| shard.gaps[index].get()),
+    },
+    Metric {
+        name: "tidegate_replays_total",
+        help: "Streams that were told of the past before they were live, by how that ended: with \
+               everything, with a gap, or abandoned since the stream ended first.",
+        source: Source::CounterBy("result", &Replayed::ALL, |shard, index| {
+            shard.replays[index].get()
+        }),
     },
     Metric {
         name: "tidegate_sent_bytes_total",

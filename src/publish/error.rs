@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{EVENT_NAME_BYTES_MAX, RETRY_MS_MAX};
+use crate::hub::KEY_BYTES_MAX;
 use crate::topic::TopicError;
 
 /// What is wrong, and in which field. Nothing of the request was published.
@@ -62,9 +63,12 @@ pub enum Fault {
     },
     /// A query parameter that this request does not have.
     UnknownParameter,
-    /// A field of the contract that this version does not keep: refused, since to ignore it would
-    /// promise something.
-    Unsupported,
+    /// `ttl` is not a length of time above zero.
+    Ttl,
+    /// An idempotency key is empty, or longer than [`KEY_BYTES_MAX`].
+    Key,
+    /// A parameter is neither `true` nor `false`.
+    Flag,
 }
 
 impl fmt::Display for Fault {
@@ -100,11 +104,22 @@ impl fmt::Display for Fault {
                 )
             }
             Self::UnknownParameter => {
-                write!(f, "not a parameter of this request: it has `event` and `retry`")
+                write!(
+                    f,
+                    "not a parameter of this request: it has `event`, `retry`, `ttl`, `retain` and \
+                     `key`"
+                )
             }
-            Self::Unsupported => {
-                write!(f, "this version keeps no history, so it cannot honour this field")
+            Self::Ttl => {
+                write!(
+                    f,
+                    "ttl is a length of time above zero: whole seconds, or a text such as 30s"
+                )
             }
+            Self::Key => {
+                write!(f, "an idempotency key has at least one byte and at most {KEY_BYTES_MAX}")
+            }
+            Self::Flag => write!(f, "the value is either `true` or `false`"),
         }
     }
 }

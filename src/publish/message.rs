@@ -3,11 +3,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Batch, Fault, PublishError, Rules, destination, submission};
+use super::{Batch, Extras, Fault, PublishError, Rules, destination, submission, ttl};
 use crate::hub::Submission;
 
 /// Sent when a message has no `data`.
@@ -25,33 +26,31 @@ struct Message<'a> {
     #[serde(default)]
     retry: Option<u64>,
     #[serde(default)]
-    ttl: Option<IgnoredAny>,
+    ttl: Option<Ttl>,
     #[serde(default)]
     retain: Option<bool>,
-    #[serde(default)]
-    key: Option<IgnoredAny>,
+    #[serde(borrow, default)]
+    key: Option<Text<'a>>,
 }
 
 impl Message<'_> {
     /// `prefix` is the message's place in the body: empty, or `[3].`.
     fn check(self, prefix: &str, rules: &Rules) -> Result<Submission, PublishError> {
         let in_field = |(field, fault)| PublishError::new(format!("{prefix}{field}"), fault);
-        let unsupported = [
-            ("ttl", self.ttl.is_some()),
-            ("retain", self.retain == Some(true)),
-            ("key", self.key.is_some()),
-        ];
-        if let Some((field, _)) = unsupported.into_iter().find(|(_, asked)| *asked) {
-            return Err(in_field((field, Fault::Unsupported)));
-        }
         let to = match &self.topic {
             Topics::One(topic) => destination([&*topic.0], rules),
             Topics::Many(topics) => destination(topics.iter().map(|topic| &*topic.0), rules),
         };
         let to = to.map_err(|fault| in_field(("topic", fault)))?;
         let data = self.data.text().map_err(|fault| in_field(("data", fault)))?;
-        let event = self.event.as_ref().map(|name| &*name.0);
-        submission(to, event, self.retry, &data, rules).map_err(in_field)
+        let extras = Extras {
+            event: self.event.map(|name| name.0),
+            retry_ms: self.retry,
+            ttl: self.ttl.map(|ttl| ttl.0),
+            retain: self.retain.unwrap_or_default(),
+            key: self.key.map(|key| key.0),
+        };
+        submission(to, extras, &data, rules).map_err(in_field)
     }
 }
 
@@ -77,6 +76,31 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
             }
         }
         deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+/// Whole seconds, or a text with a unit.
+struct Ttl(Duration);
+
+impl<'de> Deserialize<'de> for Ttl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TtlVisitor;
+        impl Visitor<'_> for TtlVisitor {
+            type Value = Ttl;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "whole seconds, or a text such as \"30s\"")
+            }
+
+            fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Ttl, E> {
+                self.visit_str(&seconds.to_string())
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Ttl, E> {
+                ttl(text).map(Ttl).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(TtlVisitor)
     }
 }
 

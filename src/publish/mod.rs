@@ -9,8 +9,14 @@ mod tests;
 
 pub use error::{Fault, PublishError};
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use crate::config;
-use crate::hub::{Destination, Submission};
+use crate::config::units::Interval;
+use crate::event::Destination;
+use crate::history::Retain;
+use crate::hub::{KEY_BYTES_MAX, Key, Submission};
 use crate::query;
 use crate::sse::{Draft, Fields, encoded_len};
 use crate::topic::{BROADCAST, Topic};
@@ -78,6 +84,13 @@ pub fn parse(body: &[u8], format: Format, rules: &Rules) -> Result<Batch, Publis
     }
 }
 
+/// Reads the value of an `Idempotency-Key` header, for a whole request.
+pub fn request_key(value: &[u8]) -> Result<Key, PublishError> {
+    check_key(value)
+        .map(|()| Key::Request(value.into()))
+        .map_err(|fault| PublishError::new("idempotency-key", fault))
+}
+
 /// Reads `POST /topics/{topic}?event=…`: the body is the data. `topic` is percent-decoded.
 pub fn parse_raw(
     topic: &[u8],
@@ -92,44 +105,79 @@ pub fn parse_raw(
     let topic = std::str::from_utf8(topic)
         .map_err(|error| in_field("topic")(Fault::NotUtf8 { at: error.valid_up_to() }))?;
     let to = destination([topic], rules).map_err(in_field("topic"))?;
-    let mut event = None;
-    let mut retry_ms = None;
+    let mut extras = Extras::default();
     for (name, value) in query::pairs(query.unwrap_or_default()) {
         let name = String::from_utf8_lossy(&name).into_owned();
         let value = std::str::from_utf8(&value)
             .map_err(|error| in_field(&name)(Fault::NotUtf8 { at: error.valid_up_to() }))?;
         match &*name {
-            "event" => event = Some(value.to_owned()),
-            "retry" => retry_ms = Some(digits(value).map_err(in_field("retry"))?),
+            "event" => extras.event = Some(Cow::Owned(value.to_owned())),
+            "retry" => extras.retry_ms = Some(digits(value).map_err(in_field("retry"))?),
+            "ttl" => extras.ttl = Some(ttl(value).map_err(in_field("ttl"))?),
+            "retain" => extras.retain = flag(value).map_err(in_field("retain"))?,
+            "key" => extras.key = Some(Cow::Owned(value.to_owned())),
             _ => return Err(in_field(&name)(Fault::UnknownParameter)),
         }
     }
     let data = std::str::from_utf8(body)
         .map_err(|error| in_field("body")(Fault::NotUtf8 { at: error.valid_up_to() }))?;
-    submission(to, event.as_deref(), retry_ms, data, rules)
-        .map_err(|(field, fault)| in_field(field)(fault))
+    submission(to, extras, data, rules).map_err(|(field, fault)| in_field(field)(fault))
+}
+
+/// What an event has beside its topics and its data.
+#[derive(Default)]
+struct Extras<'a> {
+    event: Option<Cow<'a, str>>,
+    retry_ms: Option<u64>,
+    ttl: Option<Duration>,
+    retain: bool,
+    key: Option<Cow<'a, str>>,
 }
 
 /// The checks that every way of publishing shares. An error comes with the field it is in.
 fn submission(
     to: Destination,
-    event: Option<&str>,
-    retry_ms: Option<u64>,
+    extras: Extras<'_>,
     data: &str,
     rules: &Rules,
 ) -> Result<Submission, (&'static str, Fault)> {
-    let event = event.filter(|name| !name.is_empty());
+    let Extras { event, retry_ms, ttl, retain, key } = extras;
+    let event = event.as_deref().filter(|name| !name.is_empty());
     if let Some(name) = event {
         check_event_name(name, rules).map_err(|fault| ("event", fault))?;
     }
     if retry_ms.is_some_and(|retry| retry > RETRY_MS_MAX) {
         return Err(("retry", Fault::Retry));
     }
+    if let Some(key) = &key {
+        check_key(key.as_bytes()).map_err(|fault| ("key", fault))?;
+    }
     let fields = Fields { event, retry_ms, data };
     if encoded_len(&fields) + to.size() > rules.event_bytes_max {
         return Err(("data", Fault::EventTooLarge { max: rules.event_bytes_max }));
     }
-    Ok(Submission { to, draft: Draft::new(&fields) })
+    let name = Box::from(event.unwrap_or_default());
+    let retain = retain.then_some(match data.is_empty() {
+        true => Retain::Delete(name),
+        false => Retain::Keep(name),
+    });
+    let key = key.map(|key| Key::Event(key.as_bytes().into()));
+    Ok(Submission { to, draft: Draft::new(&fields), ttl, retain, key })
+}
+
+fn check_key(key: &[u8]) -> Result<(), Fault> {
+    if (1..=KEY_BYTES_MAX).contains(&key.len()) { Ok(()) } else { Err(Fault::Key) }
+}
+
+/// A length of time: whole seconds, or with a unit.
+fn ttl(text: &str) -> Result<Duration, Fault> {
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    let ttl = seconds.or_else(|| text.parse::<Interval>().ok().map(|interval| interval.0));
+    ttl.filter(|ttl| !ttl.is_zero()).ok_or(Fault::Ttl)
+}
+
+fn flag(text: &str) -> Result<bool, Fault> {
+    text.parse().map_err(|_| Fault::Flag)
 }
 
 fn check_event_name(name: &str, rules: &Rules) -> Result<(), Fault> {

@@ -9,7 +9,7 @@ use slab::Slab;
 
 use super::index::{AudienceKey, Index};
 use super::log::Log;
-use crate::hub::{Destination, Event};
+use crate::event::{Destination, Event};
 use crate::topic::Filter;
 
 pub(super) type StreamKey = usize;
@@ -33,6 +33,11 @@ pub(super) struct Audience {
 }
 
 impl Audience {
+    /// What its streams have asked for.
+    pub(super) fn filters(&self) -> &[Filter] {
+        &self.filters
+    }
+
     /// Has every member visited. Those not yet visited in a round that is under way come first.
     pub(super) fn owe_visits(&mut self) {
         if self.owed == 0 {

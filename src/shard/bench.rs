@@ -18,8 +18,10 @@ use super::places::Places;
 use super::ring::{self, RingBounds};
 use super::streams::Streams;
 use crate::config::schema::Config;
+use crate::event::Event;
+use crate::history::Bounds;
 use crate::http::Takeover;
-use crate::hub::{Event, EventMailbox, Hub, Overloaded, Submission};
+use crate::hub::{EventMailbox, Hub, KeyBounds, Refused, Submission};
 use crate::metrics::{ListenerName, ShardMetrics};
 use crate::sse::{Cursor, Epoch};
 use crate::subscribe::Subscription;
@@ -88,7 +90,12 @@ impl Fanout {
         let _entered = runtime.enter();
         let mailbox =
             Arc::new(EventMailbox::new(config.mailbox.events_max, config.mailbox.bytes_max.0));
-        let hub = Arc::new(Hub::new(Epoch::new(1), [Arc::clone(&mailbox)]));
+        let hub = Arc::new(Hub::new(
+            Epoch::new(1),
+            [Arc::clone(&mailbox)],
+            Bounds::default(),
+            KeyBounds::default(),
+        ));
         let metrics = Arc::<ShardMetrics>::default();
         let places =
             Places::new(Arc::default(), usize::MAX, ListenerName::Public, Arc::clone(&metrics));
@@ -108,8 +115,8 @@ impl Fanout {
     }
 
     /// Orders a batch and puts it into the mailbox, as a publisher's request does.
-    pub fn publish(&self, batch: Vec<Submission>) -> Result<(), Overloaded> {
-        self.hub.publish(batch, Instant::now()).map(drop)
+    pub fn publish(&self, batch: Vec<Submission>) -> Result<(), Refused> {
+        self.hub.publish(batch, None, Instant::now()).map(drop)
     }
 
     /// Takes everything from the mailbox to the audiences' logs. What does not fit a log is lost.

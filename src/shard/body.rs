@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame};
 
 use super::audience::StreamKey;
+use super::replay::Next;
 use super::streams::Streams;
 use super::subscriber::{Phase, Sink};
 use crate::metrics::Closed;
@@ -82,6 +83,7 @@ impl Streams {
         }
         self.owe_gap_if_lost(key);
         let mut bytes = BytesMut::from(&*std::mem::take(&mut self.backlog(key).unfinished));
+        self.pull_past(key, &mut bytes);
         while bytes.is_empty() || bytes.len() < PULL_BYTES {
             self.take_from_ring(key, 1);
             let Some(event) = self.taken.pop() else { break };
@@ -112,6 +114,23 @@ impl Streams {
             *waker = Some(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// Appends what there is of a stream's past, as long as there is room.
+    fn pull_past(&mut self, key: StreamKey, bytes: &mut BytesMut) {
+        while bytes.len() < PULL_BYTES
+            && self.subscribers[key].remaining > 0
+            && self.backlog(key).replay.is_some()
+        {
+            match self.next_of_past(key) {
+                Next::Control(control) => bytes.extend_from_slice(&control),
+                Next::Page(page, frames) => {
+                    bytes.extend_from_slice(page.first(frames));
+                    self.advance_in_past(key, &page, frames);
+                }
+                Next::Live => self.go_live(key),
+            }
+        }
     }
 
     /// hyper is done with a body: it came to its end, or the client left.

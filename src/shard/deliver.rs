@@ -7,8 +7,9 @@ use std::time::Instant;
 use super::streams::Streams;
 use super::subscriber::Sink;
 use super::sweep::SLICE;
-use crate::hub::Event;
-use crate::metrics::Dropped;
+use crate::config::schema::Slow;
+use crate::event::Event;
+use crate::metrics::{Closed, Dropped};
 
 /// Events taken from the mailbox between two looks at the time. Each may match every audience.
 const EVENTS_PER_LOOK: usize = 16;
@@ -77,9 +78,15 @@ impl Streams {
                 let ring = backlog.and_then(|backlog| backlog.ring.as_mut());
                 let ring = ring.expect("a stream that is behind has a ring");
                 let dropped = ring.push(Arc::clone(&event));
-                self.metrics.events_dropped[Dropped::Slow as usize].add(dropped);
                 self.metrics.ring_frames.add(1);
                 self.metrics.ring_frames.sub(dropped);
+                match self.limits.slow {
+                    _ if dropped == 0 => {}
+                    Slow::DropOldest => {
+                        self.metrics.events_dropped[Dropped::Slow as usize].add(dropped);
+                    }
+                    Slow::CatchUp | Slow::Disconnect => self.overrun.push(stream),
+                }
                 if let Sink::Body(waker) = &mut subscriber.sink
                     && let Some(waker) = waker.take()
                 {
@@ -88,6 +95,12 @@ impl Streams {
             }
         }
         self.matching = matching;
+        while let Some(stream) = self.overrun.pop() {
+            match self.limits.slow {
+                Slow::Disconnect => self.close(stream, Closed::Slow),
+                Slow::CatchUp | Slow::DropOldest => self.refill_from_history(stream),
+            }
+        }
         crowded
     }
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::ring::{Lost, RingBounds};
-use crate::hub::Event;
+use crate::event::Event;
 use crate::sync::Weigh as _;
 
 #[derive(Default)]

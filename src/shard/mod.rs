@@ -24,8 +24,10 @@ mod log;
 #[cfg(tidegate_loom)]
 mod loom_tests;
 mod open;
+mod pages;
 mod places;
 mod poll_set;
+mod replay;
 mod ring;
 mod streams;
 mod subscriber;
@@ -42,7 +44,7 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
@@ -121,6 +123,9 @@ const DRAIN_PER_STREAM: Duration = Duration::from_millis(2);
 /// What is read and thrown away of a body that a public request should not have had.
 const PUBLIC_LEFTOVER_BYTES_MAX: usize = 64 * 1024;
 
+/// How often the hub forgets what is too old.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
 /// How often a draining shard looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
@@ -179,6 +184,9 @@ impl<H: Handler> Shard<H> {
         };
         let accepting = tokio::task::spawn_local(public.run(open));
         tokio::task::spawn_local(internal.run(|_, _| ()));
+        if self.index == 0 {
+            tokio::task::spawn_local(keep_house(self.hub, Arc::clone(&cells)));
+        }
         // The kernel spreads connections evenly: the other shards have about as many streams.
         let per_stream = DRAIN_PER_STREAM * self.metrics.shard_count() as u32;
         let longest = server.drain.0.mul_f64(DRAIN_SPREAD);
@@ -191,6 +199,18 @@ impl<H: Handler> Shard<H> {
             failed = turn::run(streams, alive) => failed.map(|never| match never {}),
             () = stopped => Ok(()),
         }
+    }
+}
+
+/// Has the hub forget what is too old, and keeps account of what it holds.
+async fn keep_house(hub: Arc<Hub>, metrics: Arc<ShardMetrics>) {
+    loop {
+        sleep(HOUSEKEEPING).await;
+        let totals = hub.tidy(Instant::now());
+        metrics.history_events.set(totals.events as u64);
+        metrics.history_bytes.set(totals.bytes as u64);
+        metrics.history_topics.set(totals.topics as u64);
+        metrics.retained_bytes.set(totals.retained_bytes as u64);
     }
 }
 

@@ -1,5 +1,5 @@
-//! How a stream opens: it joins the audience of its subscription set, and is told `hello` and, where
-//! its cursor calls for one, a gap.
+//! How a stream opens: it joins the audience of its subscription set, is told `hello` and, where its
+//! cursor calls for one, a gap, and reads its past before it is live.
 
 use std::io::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,9 +10,11 @@ use mio::net::TcpStream;
 
 use super::audience::StreamKey;
 use super::places::Permit;
+use super::replay::Replay;
 use super::streams::{Streams, protocol};
 use super::subscriber::{Framing, Phase, Sink, Subscriber};
 use super::wheel::{TICK_MS, Tick};
+use crate::history::Place;
 use crate::http::Takeover;
 use crate::http::public::STREAM_HEADERS;
 use crate::net;
@@ -20,10 +22,11 @@ use crate::sse::{Cursor, EndReason, Frame, GapReason};
 use crate::subscribe::Subscription;
 use crate::subscribe::control::{Gap, Hello};
 
-/// The first frames of a stream and the place they leave it at.
+/// The first frames of a stream, the place they leave it at, and what of the past comes after them.
 struct Greeting {
     frames: [Option<Frame>; 2],
     sent: u64,
+    replay: Option<Replay>,
 }
 
 impl Streams {
@@ -51,10 +54,15 @@ impl Streams {
         self.metrics.sent_bytes.add(written as u64);
         let sink = Sink::Socket { socket, _permit: permit };
         self.insert(key, sink, framing, subscription, greeting.sent);
-        if written < first.len() {
+        if let Some(replay) = greeting.replay {
+            self.begin_replay(key, replay);
+        } else if written < first.len() {
             self.fall_behind(key);
+        }
+        if written < first.len() {
             self.backlog(key).unfinished = first.split_off(written).freeze();
         }
+        self.shed_if_crowded(key);
         Ok(())
     }
 
@@ -65,13 +73,25 @@ impl Streams {
         let key = self.subscribers.vacant_key();
         self.generations = self.generations.wrapping_add(1);
         self.insert(key, Sink::Body(None), Framing::Bare, subscription, greeting.sent);
-        self.fall_behind(key);
+        match greeting.replay {
+            Some(replay) => self.begin_replay(key, replay),
+            None => self.fall_behind(key),
+        }
         let mut first = BytesMut::new();
         for frame in greeting.frames.iter().flatten() {
             first.extend_from_slice(frame.bare_bytes());
         }
         self.backlog(key).unfinished = first.freeze();
+        self.shed_if_crowded(key);
         (key, self.generations)
+    }
+
+    /// With too many streams reading their past at once, a further one is told to come back later. By
+    /// 200: after another status a native `EventSource` never would.
+    fn shed_if_crowded(&mut self, key: StreamKey) {
+        if self.metrics.replaying.get() > self.limits.replays_max as u64 {
+            self.finish(key, EndReason::Shed);
+        }
     }
 
     fn insert(
@@ -129,26 +149,41 @@ impl Streams {
             self.deliver_until(id.seq);
         }
         let head = self.applied;
-        let gap = |after, reason| Some(Gap { after, to: head, count: None, reason });
-        let (gap, resumed) = match subscription.cursor {
-            Cursor::Live => (None, false),
-            Cursor::At(id) if id.epoch != self.hub.epoch() => (gap(None, GapReason::Epoch), false),
-            Cursor::At(id) if id.seq > head => (gap(None, GapReason::Ahead), false),
-            Cursor::At(id) if id.seq < head => (gap(Some(id.seq), GapReason::Expired), false),
-            Cursor::At(_) => (None, true),
-            Cursor::Unreadable => (gap(None, GapReason::Epoch), false),
+        let gap = |reason| Gap { after: None, to: head, cursor: head, count: None, reason };
+        let (resumed, sent, gap) = match subscription.cursor {
+            Cursor::Live => (false, head, None),
+            Cursor::At(id) if id.epoch != self.hub.epoch() => {
+                (false, head, Some(gap(GapReason::Epoch)))
+            }
+            Cursor::At(id) if id.seq > head => (false, head, Some(gap(GapReason::Ahead))),
+            Cursor::At(id) => {
+                let place = Place::after(id.seq);
+                let lost = self.hub.lost(&subscription.filters, place, head, self.now);
+                (lost.is_none(), id.seq, None)
+            }
+            Cursor::Unreadable => (false, head, Some(gap(GapReason::Epoch))),
         };
+        // Nobody who comes with a good cursor needs to be told values again.
+        let is_new = !matches!(subscription.cursor, Cursor::At(_)) || gap.is_some();
+        let replay = if sent < head {
+            Some(Replay::after(sent, GapReason::Expired))
+        } else {
+            (is_new && self.hub.retains()).then(|| Replay::of_values(gap))
+        };
+        let told = gap.filter(|_| replay.is_none());
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let hello =
-            Hello { time_ms: time.as_millis() as u64, head, resumed, session: fastrand::u64(..) };
+        let session = fastrand::u64(..);
+        let hello = Hello { time_ms: time.as_millis() as u64, head: sent, resumed, session };
+        // The cursor is moved by what has to reach the client first.
+        let moves_cursor = gap.is_none() && !(is_new && replay.is_some());
         let frames = [
-            self.control.hello(&hello, gap.is_some()),
-            gap.and_then(|gap| {
+            self.control.hello(&hello, moves_cursor),
+            told.and_then(|gap| {
                 self.metrics.gaps[gap.reason as usize].add(1);
                 self.control.gap(&gap)
             }),
         ];
-        Greeting { frames, sent: head }
+        Greeting { frames, sent, replay }
     }
 
     /// A lifetime of its own for each stream, from 80 to 100 % of the cap, so that streams which

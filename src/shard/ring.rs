@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::hub::Event;
+use crate::event::Event;
 use crate::sync::Weigh as _;
 use crate::sync::primitives::ArrayQueue;
 

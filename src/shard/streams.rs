@@ -13,14 +13,17 @@ use slab::Slab;
 use super::audience::{Audiences, StreamKey};
 use super::batch::Batches;
 use super::index::AudienceKey;
+use super::pages::Pages;
 use super::poll_set::PollSet;
+use super::replay::Replay;
 use super::ring::{Ring, RingBounds};
 use super::subscriber::{Backlog, Framing, Phase, Sink, Subscriber};
 use super::wheel::{Tick, Wheel};
-use crate::config::schema::Config;
-use crate::hub::{Event, EventMailbox, Hub};
-use crate::metrics::{Closed, Dropped, Protocol, ShardMetrics};
-use crate::sse::{EndReason, Frame};
+use crate::config::schema::{Config, Slow};
+use crate::event::Event;
+use crate::hub::{EventMailbox, Hub};
+use crate::metrics::{Closed, Dropped, Protocol, Replayed, ShardMetrics};
+use crate::sse::{EndReason, Frame, GapReason};
 use crate::subscribe::control::ControlEvents;
 
 /// Ends a chunked body (RFC 9112, 7.1).
@@ -43,6 +46,9 @@ pub(super) struct StreamLimits {
     pub(super) heartbeat_ms: u64,
     pub(super) lifetime_ms: u64,
     pub(super) send_buffer: usize,
+    pub(super) slow: Slow,
+    /// Streams of this shard that may be reading their past.
+    pub(super) replays_max: usize,
 }
 
 impl StreamLimits {
@@ -55,6 +61,8 @@ impl StreamLimits {
             heartbeat_ms: config.stream.heartbeat.0.as_millis() as u64,
             lifetime_ms: config.stream.max_lifetime.0.as_millis() as u64,
             send_buffer: config.server.send_buffer.0,
+            slow: config.stream.slow,
+            replays_max: config.history.replays_max,
         }
     }
 }
@@ -70,6 +78,7 @@ pub(super) struct Streams {
     pub(super) subscribers: Slab<Subscriber>,
     pub(super) audiences: Audiences,
     pub(super) batches: Batches,
+    pub(super) pages: Pages,
     pub(super) poll_set: PollSet,
     pub(super) wheel: Wheel,
     rings: Vec<Ring>,
@@ -93,6 +102,7 @@ pub(super) struct Streams {
     /// Buffers that are empty between uses.
     pub(super) matching: Vec<AudienceKey>,
     pub(super) taken: Vec<Arc<Event>>,
+    pub(super) overrun: Vec<StreamKey>,
 
     started: Instant,
     /// The time, as of the last look or the last write.
@@ -120,6 +130,7 @@ impl Streams {
             subscribers: Slab::new(),
             audiences: Audiences::default(),
             batches: Batches::default(),
+            pages: Pages::default(),
             poll_set: PollSet::new()?,
             wheel: Wheel::starting_at(Tick(0)),
             rings: Vec::new(),
@@ -132,6 +143,7 @@ impl Streams {
             drain_by: None,
             matching: Vec::new(),
             taken: Vec::new(),
+            overrun: Vec::new(),
             started: now,
             now,
             tick: Tick(0),
@@ -155,10 +167,16 @@ impl Streams {
         self.subscribers.get(key).is_some_and(|stream| stream.generation == generation)
     }
 
-    /// Gives a stream a ring of its own, with what it has not been sent of the audience's log.
+    /// Gives a stream a ring of its own, with what it has not been sent of the audience's log. Where
+    /// something of that is gone from the log, it may be in the history.
     pub(super) fn fall_behind(&mut self, key: StreamKey) {
         let subscriber = &mut self.subscribers[key];
         let audience = &mut self.audiences[subscriber.audience];
+        if self.limits.slow == Slow::CatchUp && audience.log.lost_to(subscriber.cursor).is_some() {
+            let replay = Replay::after(subscriber.sent, GapReason::Slow);
+            subscriber.backlog = None;
+            return self.begin_replay(key, replay);
+        }
         let mut ring = self.rings.pop().unwrap_or_else(|| Ring::new(self.limits.bounds));
         if let Some(lost) = audience.log.lost_to(subscriber.cursor) {
             self.metrics.events_dropped[Dropped::Slow as usize].add(lost.count);
@@ -184,11 +202,10 @@ impl Streams {
         }
     }
 
-    fn leave_behind(&mut self, key: StreamKey) {
+    pub(super) fn leave_behind(&mut self, key: StreamKey) {
         let subscriber = &self.subscribers[key];
-        let Some(seat) = subscriber.backlog.as_ref().map(|backlog| backlog.behind_seat) else {
-            return;
-        };
+        let backlog = subscriber.backlog.as_ref().filter(|backlog| backlog.ring.is_some());
+        let Some(seat) = backlog.map(|backlog| backlog.behind_seat) else { return };
         let behind = &mut self.audiences[subscriber.audience].behind;
         behind.swap_remove(seat);
         if let Some(&moved) = behind.get(seat) {
@@ -217,6 +234,8 @@ impl Streams {
         if subscriber.backlog.is_none() && pending && subscriber.remaining > 0 {
             self.fall_behind(key);
         }
+        // What it has not been told of its past, it is told when it comes back.
+        self.end_replay(key, Replayed::Abandoned);
         self.leave_audience(key);
         let deadline = self.tick.plus_ms(ENDING_MS);
         let subscriber = &mut self.subscribers[key];
@@ -271,6 +290,7 @@ impl Streams {
         if audience.members.is_empty() {
             self.audiences.remove(audience_key);
             self.batches.forget(audience_key);
+            self.pages.forget(audience_key);
         }
         self.metrics.topics.set(self.audiences.topics() as u64);
     }
@@ -287,6 +307,8 @@ impl Streams {
             waiting += log.from(subscriber.cursor).len() as u64;
         }
         self.metrics.events_dropped[Dropped::Closed as usize].add(waiting);
+        self.end_replay(key, Replayed::Abandoned);
+        let subscriber = &self.subscribers[key];
         if subscriber.phase == Phase::Live {
             self.leave_audience(key);
         }

@@ -9,6 +9,7 @@ use mio::net::TcpStream;
 
 use super::index::AudienceKey;
 use super::places::Permit;
+use super::replay::Replay;
 use super::ring::Ring;
 use super::wheel::Tick;
 use crate::sse::{EndReason, Frame};
@@ -74,9 +75,11 @@ pub(super) struct Backlog {
     pub(super) unfinished: Bytes,
     /// When the event that `unfinished` is the rest of was accepted, if it is one.
     pub(super) unfinished_event: Option<Instant>,
+    /// What it still has to be told of the past. Then it has no ring.
+    pub(super) replay: Option<Replay>,
     /// Events that wait; absent where none ever had to.
     pub(super) ring: Option<Ring>,
-    /// Its place in the audience's `behind`, while the stream is a member.
+    /// Its place in the audience's `behind`, while the stream is live and has a ring.
     pub(super) behind_seat: usize,
     /// The stream's last bytes, once it is to end.
     pub(super) closing: Option<Bytes>,

@@ -17,7 +17,8 @@ use super::audience::StreamKey;
 use super::ring::Ring;
 use super::streams::Streams;
 use super::subscriber::{Phase, Sink};
-use crate::hub::Event;
+use crate::config::schema::Slow;
+use crate::event::Event;
 use crate::metrics::Closed;
 use crate::sse::{EndReason, GapReason};
 use crate::subscribe::control::Gap;
@@ -118,6 +119,9 @@ impl Streams {
             let log = &self.audiences[subscriber.audience].log;
             let Sink::Socket { socket, .. } = &mut subscriber.sink else { return };
             if log.lost_to(subscriber.cursor).is_some() {
+                if self.limits.slow == Slow::Disconnect {
+                    return self.close(key, Closed::Slow);
+                }
                 self.fall_behind(key);
                 return self.flush(key);
             }
@@ -205,6 +209,12 @@ impl Streams {
             let (phase, framing) = (subscriber.phase, subscriber.framing);
             let Sink::Socket { socket, .. } = &mut subscriber.sink else { return };
             let Some(backlog) = &mut subscriber.backlog else { return };
+            if backlog.unfinished.is_empty() && backlog.replay.is_some() {
+                match self.replay(key) {
+                    true => continue,
+                    false => return,
+                }
+            }
             if backlog.unfinished.is_empty() && self.taken.is_empty() {
                 match (backlog.closing.take(), phase) {
                     (Some(closing), _) if !closing.is_empty() => backlog.unfinished = closing,
@@ -246,6 +256,7 @@ impl Streams {
         let gap = Gap {
             after: Some(subscriber.sent),
             to: lost.to,
+            cursor: lost.to,
             count: Some(lost.count),
             reason: GapReason::Slow,
         };

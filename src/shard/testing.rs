@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::hub::{Destination, Event};
+use crate::event::{Destination, Event};
 use crate::sse::{Draft, Epoch, EventId, Fields};
 
 /// An event to everyone with `data_bytes` bytes of data.
@@ -24,5 +24,5 @@ pub(super) fn event_to(seq: u64, topics: &[&str]) -> Arc<Event> {
 fn make(seq: u64, data: &str, to: Destination) -> Arc<Event> {
     let frame = Draft::new(&Fields { data, ..Fields::default() })
         .seal(EventId { epoch: Epoch::new(0), seq });
-    Arc::new(Event { seq, to, frame, accepted: Instant::now() })
+    Arc::new(Event { seq, to, frame, accepted: Instant::now(), expires: None })
 }

@@ -99,6 +99,7 @@ impl Streams {
             }
             (Sink::Body(waker), Some(backlog)) => {
                 let idle = backlog.unfinished.is_empty()
+                    && backlog.replay.is_none()
                     && backlog.ring.as_ref().is_none_or(|ring| ring.is_empty() && !ring.owes());
                 if idle {
                     backlog.unfinished = Framing::Bare.shared(frame);

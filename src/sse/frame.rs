@@ -192,6 +192,13 @@ pub fn comment(id: EventId) -> Frame {
     Draft { buffer }.seal(id)
 }
 
+/// A reconnect delay and nothing else: no event is dispatched, and the cursor stays.
+pub fn retry(retry_ms: u64) -> Frame {
+    let mut buffer = vec![0; HEADROOM];
+    buffer.extend_from_slice(format!("retry: {retry_ms}\n\n\r\n").as_bytes());
+    Draft { buffer }.seal_without_id()
+}
+
 #[cfg(test)]
 mod tests {
     //! Bytes on the wire, by example. `tests/encoder.rs` has the property over arbitrary events.

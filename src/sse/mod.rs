@@ -10,5 +10,5 @@ mod frame;
 mod reason;
 
 pub use cursor::{Cursor, Epoch, EventId};
-pub use frame::{Draft, Fields, Frame, comment, encoded_len};
+pub use frame::{Draft, Fields, Frame, comment, encoded_len, retry};
 pub use reason::{EndReason, GapReason};

@@ -39,11 +39,14 @@ pub enum EndReason {
     Drain,
     /// The gateway is going down now.
     Shutdown,
+    /// More streams wanted to be told of the past at once than may.
+    Shed,
 }
 
 impl EndReason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 4] = [Self::MaxLifetime, Self::Limit, Self::Drain, Self::Shutdown];
+    pub const ALL: [Self; 5] =
+        [Self::MaxLifetime, Self::Limit, Self::Drain, Self::Shutdown, Self::Shed];
 
     /// The word on the wire and in labels.
     pub const fn as_str(self) -> &'static str {
@@ -52,6 +55,7 @@ impl EndReason {
             Self::Limit => "limit",
             Self::Drain => "drain",
             Self::Shutdown => "shutdown",
+            Self::Shed => "shed",
         }
     }
 }

@@ -16,6 +16,8 @@ pub struct Gap {
     pub after: Option<u64>,
     /// The last lost event.
     pub to: u64,
+    /// Where the client's cursor is afterwards: at `to`, unless what comes next is older.
+    pub cursor: u64,
     /// How many were lost, where it is known.
     pub count: Option<u64>,
     /// Why.
@@ -114,9 +116,9 @@ impl ControlEvents {
     }
 
     /// The first event. Carries the cursor as its id, so that a client which loses the stream
-    /// before any event comes back to this place; unless a gap follows, which has to reach the
-    /// client before its cursor moves.
-    pub fn hello(&self, hello: &Hello, gap_follows: bool) -> Option<Frame> {
+    /// before any event comes back to this place; unless something follows that has to reach the
+    /// client before its cursor moves there.
+    pub fn hello(&self, hello: &Hello, moves_cursor: bool) -> Option<Frame> {
         let data = json(&HelloData {
             time: hello.time_ms,
             cursor: &self.id(hello.head).to_string(),
@@ -129,9 +131,9 @@ impl ControlEvents {
             retry_ms: Some(self.jittered_retry_ms()),
             data: &data,
         });
-        Some(match gap_follows {
-            true => draft.seal_without_id(),
-            false => draft.seal(self.id(hello.head)),
+        Some(match moves_cursor {
+            true => draft.seal(self.id(hello.head)),
+            false => draft.seal_without_id(),
         })
     }
 
@@ -146,7 +148,7 @@ impl ControlEvents {
         }
     }
 
-    /// The loss of events, with the id of the last lost one.
+    /// The loss of events; its id is where the client's cursor is then.
     pub fn gap(&self, gap: &Gap) -> Option<Frame> {
         let after = gap.after.map(|seq| self.id(seq).to_string());
         let data = json(&GapData {
@@ -156,13 +158,17 @@ impl ControlEvents {
             reason: gap.reason.as_str(),
         });
         let fields = Fields { event: Some(self.gap.as_deref()?), retry_ms: None, data: &data };
-        Some(Draft::new(&fields).seal(self.id(gap.to)))
+        Some(Draft::new(&fields).seal(self.id(gap.cursor)))
     }
 
     /// The last event of a stream that the gateway ends. Without an id: it is not a place in the
     /// order. `retry:` says the same delay to native clients as `retry_ms` does to scripts.
+    /// A stream that is shed was never one: it is only told when to come back.
     pub fn end(&self, reason: EndReason) -> Option<Frame> {
         let retry_ms = self.jittered_retry_ms();
+        if reason == EndReason::Shed {
+            return Some(sse::retry(retry_ms));
+        }
         let data = json(&EndData { reason: reason.as_str(), retry_ms });
         let fields =
             Fields { event: Some(self.end.as_deref()?), retry_ms: Some(retry_ms), data: &data };
@@ -189,16 +195,16 @@ mod tests {
     #[test]
     fn hello_carries_the_cursor_unless_a_gap_follows() {
         let hello = Hello { time_ms: 5, head: 9, resumed: true, session: 0xab };
-        let frame = text(&control(|_| ()).hello(&hello, false).unwrap());
+        let frame = text(&control(|_| ()).hello(&hello, true).unwrap());
         assert!(frame.starts_with("id: 000000000001-9\nevent: hello\nretry: "), "{frame}");
         let data = r#"{"time":5,"cursor":"000000000001-9","resumed":true,"heartbeat_ms":15000,"session":"00000000000000ab"}"#;
         assert!(frame.ends_with(&format!("data: {data}\n\n")), "{frame}");
-        assert!(text(&control(|_| ()).hello(&hello, true).unwrap()).starts_with("event: hello\n"));
+        assert!(text(&control(|_| ()).hello(&hello, false).unwrap()).starts_with("event: hello\n"));
     }
 
     #[test]
     fn a_gap_says_what_is_known() {
-        let gap = Gap { after: Some(2), to: 7, count: Some(3), reason: GapReason::Slow };
+        let gap = Gap { after: Some(2), to: 7, cursor: 7, count: Some(3), reason: GapReason::Slow };
         assert_eq!(
             text(&control(|_| ()).gap(&gap).unwrap()),
             "id: 000000000001-7\nevent: gap\ndata: {\"after\":\"000000000001-2\",\
@@ -233,7 +239,7 @@ mod tests {
         });
         assert_eq!(control.reserved().collect::<Vec<_>>(), ["lost", "end"]);
         let hello = Hello { time_ms: 0, head: 0, resumed: false, session: 0 };
-        assert!(control.hello(&hello, false).is_none());
+        assert!(control.hello(&hello, true).is_none());
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 use tidegate::config::schema::{
-    Control, HeartbeatKind, Log, LogFormat, Mailbox, Publish, Server, Stream,
+    Control, HeartbeatKind, History, HistoryOverride, Log, LogFormat, Mailbox, Publish, Server,
+    Slow, Stream,
 };
 use tidegate::config::units::{Bytes, Interval};
 use tidegate::config::{self, Config, Flag, Overrides};
@@ -75,8 +76,9 @@ fn stream() -> impl Strategy<Value = Stream> {
         end,
     });
     let times = (interval(), interval(), interval());
-    (times, kind, count(), bytes(), count(), control).prop_map(
-        |(times, heartbeat_kind, ring_frames_max, ring_bytes_max, topics_max, control)| {
+    let slow = prop_oneof![Just(Slow::DropOldest), Just(Slow::CatchUp), Just(Slow::Disconnect)];
+    (times, kind, count(), bytes(), slow, count(), control).prop_map(
+        |(times, heartbeat_kind, ring_frames_max, ring_bytes_max, slow, topics_max, control)| {
             let (heartbeat, max_lifetime, retry) = times;
             Stream {
                 heartbeat,
@@ -85,6 +87,7 @@ fn stream() -> impl Strategy<Value = Stream> {
                 retry,
                 ring_frames_max,
                 ring_bytes_max,
+                slow,
                 topics_max,
                 control,
             }
@@ -92,21 +95,61 @@ fn stream() -> impl Strategy<Value = Stream> {
     )
 }
 
+fn history() -> impl Strategy<Value = History> {
+    use prop::option::of;
+    let limits = (any::<String>(), of(count()), of(bytes()), of(interval())).prop_map(
+        |(topics, events_max, bytes_max, age_max)| HistoryOverride {
+            topics,
+            events_max,
+            bytes_max,
+            age_max,
+        },
+    );
+    let overrides = prop::collection::vec(limits, 0..3);
+    let of_topic = (count(), bytes(), interval());
+    (of_topic, bytes(), count(), bytes(), count(), overrides).prop_map(
+        |(of_topic, total_bytes_max, topics_max, retained_bytes_max, replays_max, overrides)| {
+            let (events_max, bytes_max, age_max) = of_topic;
+            History {
+                events_max,
+                bytes_max,
+                age_max,
+                total_bytes_max,
+                topics_max,
+                retained_bytes_max,
+                replays_max,
+                overrides,
+            }
+        },
+    )
+}
+
 fn configuration() -> impl Strategy<Value = Config> {
-    let publish = (bytes(), bytes(), count(), count()).prop_map(
-        |(body_bytes_max, event_bytes_max, batch_events_max, topics_max)| Publish {
+    let publish = (bytes(), bytes(), count(), count(), interval(), count()).prop_map(|values| {
+        let (body_bytes_max, event_bytes_max, batch_events_max, topics_max, ..) = values;
+        let (.., idempotency_window, idempotency_keys_max) = values;
+        Publish {
             body_bytes_max,
             event_bytes_max,
             batch_events_max,
             topics_max,
-        },
-    );
+            idempotency_window,
+            idempotency_keys_max,
+        }
+    });
     let mailbox =
         (count(), bytes()).prop_map(|(events_max, bytes_max)| Mailbox { events_max, bytes_max });
     let format = prop_oneof![Just(LogFormat::Text), Just(LogFormat::Json)];
     let log = (any::<String>(), format).prop_map(|(level, format)| Log { level, format });
-    (server(), stream(), publish, mailbox, log).prop_map(
-        |(server, stream, publish, mailbox, log)| Config { server, stream, publish, mailbox, log },
+    (server(), stream(), publish, history(), mailbox, log).prop_map(
+        |(server, stream, publish, history, mailbox, log)| Config {
+            server,
+            stream,
+            publish,
+            history,
+            mailbox,
+            log,
+        },
     )
 }
 

@@ -198,6 +198,11 @@ impl Subscriber {
         self.decoder.last_event_id()
     }
 
+    /// The reconnect delay that the client was told last.
+    pub fn retry_ms(&self) -> Option<u64> {
+        self.decoder.reconnection_time_ms()
+    }
+
     /// The socket, for tests that close or shut it down.
     pub fn stream(&self) -> &TcpStream {
         self.connection.stream()

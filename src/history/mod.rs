@@ -1,0 +1,335 @@
+//! The past: what has been published and may be asked for again. Bounded for each topic, and for all
+//! together; what is gone is known to be gone.
+//!
+//! Owns the retained values too. Knows no clock, no socket and no runtime. Called by the hub under
+//! its lock: to append is to move a few pointers, to read takes a bounded page.
+//!
+//! Every topic has its own queue, so a reader of few topics pays for those only. Three orders go
+//! through the topics: by name, to find one; by their last event, so that a reader of a pattern looks
+//! at what has changed since its cursor and at nothing else; and by size, so that, when everything
+//! together is too much, the topic that holds the most gives first.
+
+mod limits;
+mod list;
+mod page;
+mod retained;
+#[cfg(test)]
+#[cfg(not(tidegate_loom))]
+mod tests;
+mod topic;
+
+pub use limits::{Bounds, Limits};
+pub use page::{Loss, Page, PageBounds, Past, Place};
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Instant;
+
+use hashbrown::HashTable;
+use slab::Slab;
+
+use self::list::{List, Through};
+use self::topic::{TopicHistory, TopicKey};
+use crate::event::{Destination, Event};
+use crate::sync::Weigh as _;
+use crate::topic::Topic;
+
+/// What an event takes beyond its frame and its topics' names.
+const EVENT_BYTES: usize = size_of::<Event>() + 3 * size_of::<usize>();
+
+/// What a topic takes beyond its name and its events.
+const TOPIC_BYTES: usize = size_of::<TopicHistory>() + 2 * size_of::<usize>();
+
+/// The topic of what goes to everyone: always there.
+const EVERYONE: TopicKey = 0;
+
+/// A topic with nothing but its watermark may stay as long as all of these take no more than this
+/// part of all bytes.
+const EMPTY_SHARE: usize = 8;
+
+/// Sizes are told apart by a quarter of their power of two: see [`class_of`].
+const CLASSES: usize = 4 * usize::BITS as usize;
+
+/// The class of topics without events and with a retained value, which keeps them.
+const RETAINING: usize = CLASSES;
+
+/// Bytes that an event counts for where it is kept.
+fn weight(event: &Arc<Event>) -> usize {
+    event.weight() + EVENT_BYTES
+}
+
+/// Topics of a class differ in size by less than a quarter; 0 is for those without events.
+fn class_of(bytes: usize) -> usize {
+    match bytes.checked_ilog2() {
+        None => 0,
+        Some(power @ 0..2) => 1 + power as usize,
+        Some(power) => 4 * power as usize + ((bytes >> (power - 2)) & 3),
+    }
+}
+
+/// Whether an event becomes the value that new subscribers of its topics are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retain {
+    /// It replaces the value of this event name.
+    Keep(Box<str>),
+    /// It removes the value of this event name.
+    Delete(Box<str>),
+}
+
+/// What the history holds at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Events; one with several topics counts for each.
+    pub events: usize,
+    /// Bytes of `bytes_max` in use.
+    pub bytes: usize,
+    /// Topics that something is known of.
+    pub topics: usize,
+    /// Retained values.
+    pub retained: usize,
+    /// Bytes of `retained_bytes_max` in use.
+    pub retained_bytes: usize,
+}
+
+/// All topics' past.
+pub struct History {
+    bounds: Bounds,
+    topics: Slab<TopicHistory>,
+    by_name: HashTable<TopicKey>,
+    hasher: RandomState,
+    /// All topics but [`EVERYONE`], by their last event: those without a retained value and those
+    /// with one.
+    recency: [List; 2],
+    /// The same topics by their size. Those of class 0 have nothing, in the order in which they came
+    /// to that.
+    sizes: Box<[List]>,
+    /// No class above this one, but [`RETAINING`], has a topic.
+    largest: usize,
+    /// Topics with a retained value.
+    retaining: BTreeSet<TopicKey>,
+    totals: Totals,
+    /// Bytes that topics of class 0 take.
+    empty_bytes: usize,
+    /// Of topics that are not here, nothing is known up to this `seq`.
+    unknown_to: u64,
+    /// Counts occasions to forget: tells readers what is news to them.
+    forgettings: u64,
+    /// `forgettings` when `unknown_to` last rose.
+    unknown_at: u64,
+    /// `seq` of the last event.
+    newest: u64,
+    /// Where the next round of [`History::expire`] goes on.
+    expire_at: TopicKey,
+}
+
+impl History {
+    /// A history of an order that begins with `unknown_to + 1`; 0 where it is new.
+    pub fn new(bounds: Bounds, unknown_to: u64) -> Self {
+        let everyone = TopicHistory::new(None, bounds.topic, unknown_to, 0);
+        let mut topics = Slab::new();
+        topics.insert(everyone);
+        Self {
+            bounds,
+            topics,
+            by_name: HashTable::new(),
+            hasher: RandomState::new(),
+            recency: [List::new(Through::Recency); 2],
+            sizes: vec![List::new(Through::Size); CLASSES + 1].into(),
+            largest: 0,
+            retaining: BTreeSet::new(),
+            totals: Totals::default(),
+            empty_bytes: 0,
+            unknown_to,
+            forgettings: 0,
+            unknown_at: 0,
+            newest: unknown_to,
+            expire_at: 0,
+        }
+    }
+
+    /// What is held now.
+    pub fn totals(&self) -> Totals {
+        Totals { topics: self.by_name.len(), ..self.totals }
+    }
+
+    /// Takes the next event of the order. Forgets what the bounds do not allow together with it.
+    pub fn append(&mut self, event: &Arc<Event>, retain: Option<&Retain>, now: Instant) {
+        self.newest = event.seq;
+        match &event.to {
+            Destination::Everyone => self.append_to(EVERYONE, event, retain, now),
+            Destination::Topics(topics) => {
+                for topic in topics {
+                    let key = self.find_or_add(topic);
+                    self.append_to(key, event, retain, now);
+                }
+            }
+        }
+        self.enforce_bounds(now);
+    }
+
+    /// Forgets what is too old, of the next `most` topics. Readers never see what is too old, so
+    /// this is about memory only.
+    pub fn expire(&mut self, most: usize, now: Instant) {
+        let end = self.topics.capacity();
+        for _ in 0..most.min(end) {
+            if self.expire_at >= end {
+                self.expire_at = 0;
+            }
+            if self.topics.contains(self.expire_at) {
+                self.forget_old(self.expire_at, now);
+            }
+            self.expire_at += 1;
+        }
+        self.enforce_bounds(now);
+    }
+
+    /// Forgets what of a topic is too old.
+    fn forget_old(&mut self, key: TopicKey, now: Instant) {
+        self.trim(key, now);
+        self.drop_expired_retained(key, now);
+    }
+
+    fn find(&self, topic: &Topic) -> Option<TopicKey> {
+        let hash = self.hasher.hash_one(topic.as_str());
+        let is_it = |key: &TopicKey| self.topics[*key].name.as_ref() == Some(topic);
+        self.by_name.find(hash, is_it).copied()
+    }
+
+    fn find_or_add(&mut self, topic: &Topic) -> TopicKey {
+        if let Some(key) = self.find(topic) {
+            return key;
+        }
+        let limits = self.bounds.limits(topic);
+        let entry =
+            TopicHistory::new(Some(topic.clone()), limits, self.unknown_to, self.unknown_at);
+        self.totals.bytes += entry.own_bytes();
+        self.empty_bytes += entry.own_bytes();
+        let key = self.topics.insert(entry);
+        let (topics, hasher) = (&self.topics, &self.hasher);
+        let hash_of = |key: &TopicKey| hasher.hash_one(topics[*key].text());
+        self.by_name.insert_unique(hasher.hash_one(topic.as_str()), key, hash_of);
+        self.recency[0].push(&mut self.topics, key);
+        self.sizes[0].push(&mut self.topics, key);
+        key
+    }
+
+    fn append_to(
+        &mut self,
+        key: TopicKey,
+        event: &Arc<Event>,
+        retain: Option<&Retain>,
+        now: Instant,
+    ) {
+        let topic = &mut self.topics[key];
+        topic.push(event);
+        self.totals.events += 1;
+        self.totals.bytes += weight(event);
+        if let Some(retain) = retain {
+            self.retain(key, event, retain);
+        }
+        if key != EVERYONE {
+            let retaining = usize::from(self.retaining.contains(&key));
+            self.recency[retaining].move_to_end(&mut self.topics, key);
+        }
+        self.trim(key, now);
+    }
+
+    /// Forgets what is beyond a topic's own limits.
+    fn trim(&mut self, key: TopicKey, now: Instant) {
+        self.forgettings += 1;
+        let (events, bytes) = self.topics[key].trim(now, self.forgettings);
+        self.totals.events -= events;
+        self.totals.bytes -= bytes;
+        self.reclass(key);
+    }
+
+    /// Puts a topic into the list of its size.
+    fn reclass(&mut self, key: TopicKey) {
+        let topic = &mut self.topics[key];
+        let new = match class_of(topic.bytes) {
+            0 if !topic.retained.is_empty() => RETAINING,
+            class => class,
+        };
+        let old = std::mem::replace(&mut topic.class, new);
+        if key == EVERYONE || old == new {
+            return;
+        }
+        let own_bytes = topic.own_bytes();
+        if new == 0 {
+            self.empty_bytes += own_bytes;
+        } else if old == 0 {
+            self.empty_bytes -= own_bytes;
+        }
+        self.sizes[old].remove(&mut self.topics, key);
+        self.sizes[new].push(&mut self.topics, key);
+        if new != RETAINING {
+            self.largest = self.largest.max(new);
+        }
+    }
+
+    fn enforce_bounds(&mut self, now: Instant) {
+        while self.by_name.len() > self.bounds.topics_max && self.drop_a_topic() {}
+        while self.empty_bytes > self.bounds.bytes_max / EMPTY_SHARE && self.drop_an_empty_topic() {
+        }
+        while self.totals.bytes > self.bounds.bytes_max {
+            if !self.forget_of_the_largest(now) && !self.drop_an_empty_topic() {
+                return;
+            }
+        }
+    }
+
+    /// Forgets the oldest event of a topic that holds about as much as any. What goes to everyone
+    /// gives like the others.
+    fn forget_of_the_largest(&mut self, now: Instant) -> bool {
+        while self.largest > 0 && self.sizes[self.largest].first().is_none() {
+            self.largest -= 1;
+        }
+        let key = match self.sizes[self.largest].first() {
+            Some(key) if class_of(self.topics[EVERYONE].bytes) <= self.largest => key,
+            _ => EVERYONE,
+        };
+        self.forgettings += 1;
+        let forgotten = self.topics[key].forget_oldest(now, self.forgettings);
+        let Some(bytes) = forgotten else { return false };
+        self.totals.events -= 1;
+        self.totals.bytes -= bytes;
+        if key != EVERYONE && class_of(self.topics[key].bytes) == self.topics[key].class {
+            self.sizes[self.largest].move_to_end(&mut self.topics, key);
+        }
+        self.reclass(key);
+        true
+    }
+
+    /// Makes room for another topic: one without events goes, else the one that has been quiet for
+    /// longest. Topics with a retained value stay: those are bounded by their own bytes.
+    fn drop_a_topic(&mut self) -> bool {
+        self.drop_an_empty_topic() || self.drop_first(self.recency[0])
+    }
+
+    fn drop_an_empty_topic(&mut self) -> bool {
+        self.drop_first(self.sizes[0])
+    }
+
+    fn drop_first(&mut self, list: List) -> bool {
+        let Some(key) = list.first() else { return false };
+        let topic = &self.topics[key];
+        // Who asks for this topic later is told that something may be gone.
+        self.forgettings += 1;
+        self.unknown_at = self.forgettings;
+        self.unknown_to = self.unknown_to.max(topic.last);
+        self.totals.events -= topic.len();
+        self.totals.bytes -= topic.bytes + topic.own_bytes();
+        if topic.class == 0 {
+            self.empty_bytes -= topic.own_bytes();
+        }
+        let (class, hash) = (topic.class, self.hasher.hash_one(topic.text()));
+        if let Ok(entry) = self.by_name.find_entry(hash, |other| *other == key) {
+            entry.remove();
+        }
+        self.sizes[class].remove(&mut self.topics, key);
+        self.recency[0].remove(&mut self.topics, key);
+        self.topics.remove(key);
+        true
+    }
+}

@@ -1,0 +1,183 @@
+//! What is kept of one topic: its last events, oldest first, its retained values, and up to where
+//! the rest is forgotten.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::limits::Limits;
+use super::list::Link;
+use super::{Loss, Past, Place, TOPIC_BYTES, weight};
+use crate::event::{Destination, Event};
+use crate::topic::{BROADCAST, Topic};
+
+/// A topic's place in the table.
+pub(super) type TopicKey = usize;
+
+/// A retained value: the last event of its topic with its name.
+#[derive(Debug)]
+pub(super) struct Retained {
+    pub(super) name: Box<str>,
+    pub(super) event: Arc<Event>,
+}
+
+#[derive(Debug)]
+pub(super) struct TopicHistory {
+    /// `None` is what goes to everyone.
+    pub(super) name: Option<Topic>,
+    pub(super) limits: Limits,
+    events: VecDeque<Arc<Event>>,
+    /// Bytes of `events`.
+    pub(super) bytes: usize,
+    /// Sorted by `seq`. Those that are no longer in `events` are read with them.
+    pub(super) retained: Vec<Retained>,
+    /// `seq` of the last event.
+    pub(super) last: u64,
+    /// At least `last`: the newest `seq` of all when it was put at the end of its list.
+    pub(super) touched: u64,
+    /// Where the topic's entry began. Of what was before nothing is known.
+    known_from: u64,
+    /// `seq` of the first event after `known_from`.
+    first: u64,
+    /// `seq` of the last event that is gone, if any is.
+    forgotten_to: u64,
+    /// How many after `known_from` are gone.
+    forgotten: u64,
+    /// The history's count of forgettings when the last one went.
+    forgotten_at: u64,
+    /// Whether any of its events is of another topic too.
+    pub(super) shares_events: bool,
+    pub(super) links: [Link; 2],
+    /// The list it is in by its size.
+    pub(super) class: usize,
+}
+
+impl TopicHistory {
+    /// Something may have happened up to `known_from` (0: nothing has), and been forgotten at
+    /// `forgotten_at`.
+    pub(super) fn new(
+        name: Option<Topic>,
+        limits: Limits,
+        known_from: u64,
+        forgotten_at: u64,
+    ) -> Self {
+        Self {
+            name,
+            limits,
+            events: VecDeque::new(),
+            bytes: 0,
+            retained: Vec::new(),
+            last: known_from,
+            touched: known_from,
+            known_from,
+            first: u64::MAX,
+            forgotten_to: known_from,
+            forgotten: 0,
+            forgotten_at,
+            shares_events: false,
+            links: [Link::default(); 2],
+            class: 0,
+        }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        self.name.as_ref().map_or(BROADCAST, Topic::as_str)
+    }
+
+    /// Bytes that it takes without any event.
+    pub(super) fn own_bytes(&self) -> usize {
+        self.text().len() + TOPIC_BYTES
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    pub(super) fn push(&mut self, event: &Arc<Event>) {
+        self.first = self.first.min(event.seq);
+        self.shares_events |= matches!(&event.to, Destination::Topics(topics) if topics.len() > 1);
+        self.last = event.seq;
+        self.touched = event.seq;
+        self.bytes += weight(event);
+        self.events.push_back(Arc::clone(event));
+    }
+
+    /// Forgets the oldest event. An event that had expired is not missed by anyone.
+    pub(super) fn forget_oldest(&mut self, now: Instant, at: u64) -> Option<usize> {
+        let oldest = self.events.pop_front()?;
+        let bytes = weight(&oldest);
+        self.bytes -= bytes;
+        if !oldest.is_expired(now) {
+            self.forgotten_to = oldest.seq;
+            self.forgotten += 1;
+            self.forgotten_at = at;
+        }
+        if self.events.is_empty() {
+            // Not every topic comes back.
+            self.events = VecDeque::new();
+        }
+        Some(bytes)
+    }
+
+    /// Forgets what is beyond the topic's own limits. Returns events and bytes.
+    pub(super) fn trim(&mut self, now: Instant, at: u64) -> (usize, usize) {
+        let (mut events, mut bytes) = (0, 0);
+        while self.is_beyond_limits(now)
+            && let Some(forgotten) = self.forget_oldest(now, at)
+        {
+            events += 1;
+            bytes += forgotten;
+        }
+        (events, bytes)
+    }
+
+    fn is_beyond_limits(&self, now: Instant) -> bool {
+        let Some(oldest) = self.events.front() else { return false };
+        self.events.len() > self.limits.events_max
+            || self.bytes > self.limits.bytes_max
+            || now.saturating_duration_since(oldest.accepted) > self.limits.age_max
+    }
+
+    /// Whether events are gone that a reader up to `upto` has still to come to: to the history
+    /// readers are shards, and events are on their way to them.
+    pub(super) fn forgot_beyond(&self, upto: u64) -> bool {
+        self.forgotten_to > upto
+    }
+
+    /// What a reader at `place` has lost up to `upto` and not been told of.
+    pub(super) fn lost_since(&self, place: Place, upto: u64) -> Option<Loss> {
+        let Place { after, told_at } = place;
+        if self.forgotten_to <= after || self.forgotten_at < told_at {
+            return None;
+        }
+        if self.forgot_beyond(upto) {
+            let is_all_beyond = self.first > upto && self.known_from <= after;
+            return (!is_all_beyond).then_some(Loss { to: upto, count: None });
+        }
+        let to = self.forgotten_to;
+        let is_known = after < self.first && after >= self.known_from && told_at == 0;
+        if !is_known {
+            return Some(Loss { to, count: None });
+        }
+        // A retained value is still there.
+        let kept = self.retained.iter().filter(|value| value.event.seq <= to).count() as u64;
+        let count = self.forgotten.saturating_sub(kept);
+        (count > 0).then_some(Loss { to, count: Some(count) })
+    }
+
+    /// What there is after `after`, in order. Expired events are among it.
+    pub(super) fn since(&self, past: Past, after: u64) -> impl Iterator<Item = &Arc<Event>> {
+        let (kept_from, begin) = match past {
+            Past::Retained => (u64::MAX, self.events.len()),
+            Past::Events => (
+                self.events.front().map_or(u64::MAX, |oldest| oldest.seq),
+                self.events.partition_point(|event| event.seq <= after),
+            ),
+        };
+        // A retained value outlives its place among the events.
+        let retained = self.retained.iter().map(|retained| &retained.event);
+        retained
+            .filter(move |event| event.seq > after && event.seq < kept_from)
+            .chain(self.events.range(begin..))
+    }
+}

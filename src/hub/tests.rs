@@ -1,0 +1,112 @@
+//! Order, all-or-nothing, the ids a publisher is told, and what a key recognises.
+
+use super::*;
+use crate::sse::Fields;
+use crate::topic::Topic;
+
+fn submission(data: &str) -> Submission {
+    let draft = Draft::new(&Fields { data, ..Fields::default() });
+    Submission { to: Destination::Everyone, draft, ttl: None, retain: None, key: None }
+}
+
+fn keyed(data: &str, key: &str) -> Submission {
+    Submission { key: Some(Key::Event(key.as_bytes().into())), ..submission(data) }
+}
+
+fn retained(topic: &str, data_bytes: usize) -> Submission {
+    let to = Destination::Topics([Topic::parse(topic).unwrap()].into());
+    Submission { to, retain: Some(Retain::Keep("".into())), ..submission(&"x".repeat(data_bytes)) }
+}
+
+fn hub(events_max: usize, bytes_max: usize) -> (Hub, [Arc<EventMailbox>; 2]) {
+    let mailboxes = [(); 2].map(|()| Arc::new(Mailbox::new(events_max, bytes_max)));
+    let bounds = Bounds { retained_bytes_max: 1_000, ..Bounds::default() };
+    let keys = KeyBounds { window: Duration::from_secs(120), keys_max: 3 };
+    (Hub::new(Epoch::new(5), mailboxes.clone(), bounds, keys), mailboxes)
+}
+
+fn publish(hub: &Hub, batch: Vec<Submission>) -> Result<Vec<u64>, Refused> {
+    let receipt = hub.publish(batch, None, Instant::now())?;
+    Ok(receipt.ids().map(|id| id.seq).collect())
+}
+
+#[test]
+fn every_shard_gets_every_event_in_one_order() {
+    let (hub, mailboxes) = hub(8, 1 << 20);
+    let batch = vec![submission("a"), submission("b")];
+    let receipt = hub.publish(batch, None, Instant::now()).unwrap();
+    publish(&hub, vec![submission("c")]).unwrap();
+    let ids: Vec<_> = receipt.ids().map(|id| id.to_string()).collect();
+    assert_eq!(ids, ["000000000005-1", "000000000005-2"]);
+    for mailbox in mailboxes {
+        let seqs: Vec<_> = std::iter::from_fn(|| mailbox.pop()).map(|event| event.seq).collect();
+        assert_eq!(seqs, [1, 2, 3]);
+    }
+    assert_eq!(hub.head(), 3);
+}
+
+#[test]
+fn a_batch_without_room_leaves_no_trace() {
+    let (hub, mailboxes) = hub(2, 1 << 20);
+    mailboxes[1].push(Arc::new(Event {
+        seq: 0,
+        to: Destination::Everyone,
+        frame: submission("x").draft.seal_without_id(),
+        accepted: Instant::now(),
+        expires: None,
+    }));
+    assert_eq!(publish(&hub, vec![keyed("a", "k"), submission("b")]), Err(Refused::Overloaded));
+    assert_eq!((mailboxes[0].len(), mailboxes[1].len()), (0, 1));
+    assert_eq!((hub.head(), hub.tidy(Instant::now()).events), (0, 0));
+    assert_eq!(publish(&hub, vec![keyed("c", "k")]), Ok(vec![1]));
+}
+
+#[test]
+fn f18_an_event_sent_again_keeps_its_id() {
+    let (hub, mailboxes) = hub(8, 1 << 20);
+    assert_eq!(publish(&hub, vec![submission("a"), keyed("b", "k")]), Ok(vec![1, 2]));
+    assert_eq!(publish(&hub, vec![keyed("other", "k")]), Ok(vec![2]));
+    // Known, new, twice in the batch, and without a key.
+    let batch = vec![keyed("b", "k"), keyed("c", "l"), keyed("c", "l"), submission("d")];
+    let receipt = hub.publish(batch, None, Instant::now()).unwrap();
+    assert_eq!(receipt.ids().map(|id| id.seq).collect::<Vec<_>>(), [2, 3, 3, 4]);
+    assert_eq!(receipt.fresh, 2);
+    assert_eq!((hub.head(), mailboxes[0].len()), (4, 4));
+}
+
+#[test]
+fn f18_a_request_sent_again_gets_its_first_answer() {
+    let (hub, _) = hub(8, 1 << 20);
+    let key = || Some(Key::Request(b"r"[..].into()));
+    let batch = || vec![submission("a"), submission("b")];
+    let now = Instant::now();
+    publish(&hub, vec![submission("0")]).unwrap();
+    let first = hub.publish(batch(), key(), now).unwrap();
+    let again = hub.publish(vec![submission("x")], key(), now).unwrap();
+    assert_eq!((first.fresh, again.fresh, hub.head()), (2, 0, 3));
+    assert!(first.ids().eq(again.ids()));
+    let later = hub.publish(batch(), key(), now + Duration::from_secs(120)).unwrap();
+    assert_eq!(later.ids().map(|id| id.seq).collect::<Vec<_>>(), [4, 5]);
+}
+
+#[test]
+fn more_keys_than_may_be_remembered_are_refused() {
+    let (hub, _) = hub(8, 1 << 20);
+    publish(&hub, vec![keyed("a", "1"), keyed("b", "2")]).unwrap();
+    let batch = vec![keyed("c", "3"), keyed("d", "4")];
+    assert_eq!(publish(&hub, batch), Err(Refused::TooManyKeys));
+    assert_eq!(publish(&hub, vec![keyed("e", "1"), keyed("c", "3")]), Ok(vec![1, 3]));
+}
+
+#[test]
+fn retained_values_have_so_much_room() {
+    let (hub, _) = hub(8, 1 << 20);
+    assert_eq!(publish(&hub, vec![retained("a", 300)]), Ok(vec![1]));
+    assert!(hub.retains());
+    let batch = vec![submission("x"), retained("b", 800)];
+    assert_eq!(publish(&hub, batch), Err(Refused::RetainedFull));
+    assert_eq!(hub.head(), 1);
+    // In the place of the first there is room.
+    assert_eq!(publish(&hub, vec![retained("a", 600)]), Ok(vec![2]));
+    assert_eq!(hub.tidy(Instant::now()).retained, 1);
+}
