@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use crate::sse::Frame;
 use crate::sync::Weigh;
 use crate::topic::Topic;
@@ -14,8 +16,11 @@ pub enum Destination {
     /// To every stream.
     Everyone,
     /// To the streams that subscribe to one of these topics, once each.
-    Topics(Box<[Topic]>),
+    Topics(Topics),
 }
+
+/// The topics of one event. Most have one, which needs no allocation of its own.
+pub type Topics = SmallVec<[Topic; 1]>;
 
 impl Destination {
     /// Bytes that the topics' names take: an event keeps them alive wherever it waits.

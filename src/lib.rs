@@ -7,13 +7,14 @@
 //! listening socket ([`net`]); [`http`] sniffs the protocol and has hyper parse the request;
 //! [`subscribe`] reads topics and cursor from it. An HTTP/1 stream is then taken over from hyper
 //! (`http/connection.rs`) and opened (`shard/streams.rs`); an HTTP/2 stream stays there as a body
-//! (`shard/body.rs`). It joins the audience of its subscription set (`shard/audience.rs`), is
-//! kept alive and ended by timers (`shard/timers.rs`), and is told so by control events
+//! (`shard/body.rs`). It joins the audience of its subscription set (`shard/audience.rs`), reads
+//! what it has missed (`shard/replay.rs`), is kept alive and ended by timers (`shard/timers.rs`), and is told so by control events
 //! (`subscribe/control.rs`).
 //!
 //! **An event's journey.** A publisher's request reaches the internal listener ([`admin`]),
-//! [`publish`] checks it and drafts its frame ([`sse`]), and the [`hub`] gives it its place in the
-//! one order and puts it into every shard's mailbox ([`sync`]). Each shard matches it
+//! [`publish`] checks it and drafts its frame ([`sse`]), and the [`hub`] gives it ([`event`]) its
+//! place in the one order, appends it to the [`history`] and puts it into every shard's mailbox
+//! ([`sync`]). Each shard matches it
 //! (`shard/index.rs`), appends it to the logs of the audiences that want it (`shard/deliver.rs`),
 //! and the sweep (`shard/sweep.rs`) writes it to their sockets; where a client does not read, it
 //! waits in a ring (`shard/ring.rs`) that drops its oldest and owes a gap. Every delivery is

@@ -9,7 +9,7 @@ use crate::topic::{Filter, Topic};
 pub struct Limits {
     /// Events.
     pub events_max: usize,
-    /// Bytes, as [`super::weight`] counts them.
+    /// Bytes: those of the frames, and about 230 for each beside them.
     pub bytes_max: usize,
     /// Age of an event.
     pub age_max: Duration,

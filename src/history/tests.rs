@@ -112,6 +112,8 @@ impl World {
         let draft = Draft::new(&Fields { data: &"x".repeat(data_bytes), ..Fields::default() });
         let frame = draft.seal(EventId { epoch: Epoch::new(0), seq });
         let expires = ttl.map(|ttl| self.now + Duration::from_secs(ttl));
+        let mut to = to;
+        let places = self.history.place(&mut to);
         let event = Arc::new(Event { seq, to, frame, accepted: self.now, expires });
         let size = event.frame.size();
         let retain = retain.filter(|retain| match retain {
@@ -121,7 +123,7 @@ impl World {
             }
             Retain::Delete(_) => true,
         });
-        self.history.append(&event, retain.as_ref(), self.now);
+        self.history.append(&event, places, retain.as_ref(), self.now);
         self.truth.push((event, retain));
     }
 
@@ -353,12 +355,10 @@ fn f45_a_million_topics_are_bounded() {
     for seq in 1..=1_000_000 {
         let draft = Draft::new(&Fields { data: "x", ..Fields::default() });
         let frame = draft.seal(EventId { epoch: Epoch::new(0), seq });
-        let to = Destination::Topics([Topic::parse(&format!("t.{seq}")).unwrap()].into());
-        history.append(
-            &Arc::new(Event { seq, to, frame, accepted: now, expires: None }),
-            None,
-            now,
-        );
+        let mut to = Destination::Topics([Topic::parse(&format!("t.{seq}")).unwrap()].into());
+        let places = history.place(&mut to);
+        let event = Arc::new(Event { seq, to, frame, accepted: now, expires: None });
+        history.append(&event, places, None, now);
     }
     let totals = history.totals();
     assert_eq!(totals.topics, 1_000);

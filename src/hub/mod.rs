@@ -313,11 +313,12 @@ impl Order {
     }
 
     fn publish_one(&mut self, hub: &Hub, seq: u64, submission: Submission, now: Instant) {
-        let Submission { to, draft, ttl, retain, key } = submission;
+        let Submission { mut to, draft, ttl, retain, key } = submission;
+        let places = self.history.place(&mut to);
         let frame = draft.seal(EventId { epoch: hub.epoch, seq });
         let expires = ttl.and_then(|ttl| now.checked_add(ttl));
         let event = Arc::new(Event { seq, to, frame, accepted: now, expires });
-        self.history.append(&event, retain.as_ref(), now);
+        self.history.append(&event, places, retain.as_ref(), now);
         for mailbox in &hub.mailboxes {
             mailbox.push(Arc::clone(&event));
         }

@@ -11,7 +11,8 @@ use loom::thread;
 
 use super::ring::{Ring, RingBounds};
 use super::testing::event;
-use crate::hub::{Event, EventMailbox};
+use crate::event::Event;
+use crate::hub::EventMailbox;
 use crate::sync::Mailbox;
 
 /// Tries every interleaving with at most three preemptions: more take hours, and the bugs of two

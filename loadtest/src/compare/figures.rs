@@ -1,5 +1,6 @@
-//! What the measurements gave, as raw reports, and the figures made of them: medians over
-//! the rounds and ratios of medians.
+//! What the measurements gave, as raw reports, and the figures made of them: medians over the rounds,
+//! of values and of ratios. A ratio is that of one round, in which the two were measured one after the
+//! other: a machine that is shared may be a quarter slower some minutes later.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -82,10 +83,17 @@ impl Results {
         self.figure(measurement, server, row.figure)
     }
 
-    /// The value over that of the reference.
+    /// The median over the rounds of the value over that of the reference.
     pub(super) fn ratio(&self, row: &Row, server: Server) -> Option<f64> {
-        let reference = self.reference(row).filter(|reference| *reference != 0.0)?;
-        Some(self.value(row, server)? / reference)
+        let (measurement, of) = row.reference?;
+        let values = self.rounds.get(&(row.measurement, server))?;
+        let references = self.rounds.get(&(measurement, of))?;
+        let figure = |round: &Round| (row.figure)(round.as_ref().ok()?);
+        let pairs = values.iter().zip(references).filter_map(|(value, reference)| {
+            let reference = figure(reference).filter(|reference| *reference != 0.0)?;
+            Some(figure(value)? / reference)
+        });
+        median(&pairs.collect::<Vec<_>>())
     }
 
     /// Whether the gateway's ratio, or its value where there is no reference, is good enough.
@@ -170,16 +178,17 @@ mod tests {
     }
 
     #[test]
-    fn ratios_are_of_medians_and_failed_rounds_do_not_count() {
+    fn ratios_are_of_rounds_and_failed_rounds_do_not_count() {
         let mut results = Results::default();
-        for us in [5.0, 4.0, 100.0] {
+        for us in [5.0, 4.0, 100.0, 4.0] {
             results.add("one-in-flight", Server::Floor, cpu(us, 0));
         }
-        for round in [cpu(10.0, 0), Err("no server".to_owned()), cpu(12.0, 0)] {
+        let failed = Err("no server".to_owned());
+        for round in [cpu(10.0, 0), failed, cpu(120.0, 0), cpu(12.0, 0)] {
             results.add("one-in-flight", Server::Tidegate, round);
         }
-        assert_eq!(results.value(&CPU_PER_DELIVERY, Server::Tidegate), Some(11.0));
-        assert_eq!(results.ratio(&CPU_PER_DELIVERY, Server::Tidegate), Some(2.2));
+        assert_eq!(results.value(&CPU_PER_DELIVERY, Server::Tidegate), Some(12.0));
+        assert_eq!(results.ratio(&CPU_PER_DELIVERY, Server::Tidegate), Some(2.0));
         assert_eq!(results.verdict(&CPU_PER_DELIVERY), Some(Verdict::Missed));
         assert_eq!(results.ratio(&CPU_PER_DELIVERY, Server::Naive), None);
         assert!(!results.is_clean(Server::Tidegate), "a round failed");

@@ -3,8 +3,9 @@
 //! runs one load, `figures` makes medians and ratios, `summary` and `chart` show them.
 //!
 //! Rounds go through everything, so that noise which comes and goes hits all servers
-//! alike; within a round the servers take turns, each time begun by another one. Each
-//! measurement has a fresh server, on a core of its own, and the load on another.
+//! alike; within a round the gateway and what it is held to come one after the other, in
+//! turns, and then the others, each time begun by another one. Each measurement has a
+//! fresh server, on a core of its own, and the load on another.
 
 mod chart;
 mod figures;
@@ -164,8 +165,11 @@ fn turns(rounds: u32, only: &[String], installed: &[Server]) -> Vec<Turn> {
             let mut servers: Vec<Server> = measurement.servers.to_vec();
             servers.retain(|server| installed.contains(server));
             // Never empty: the gateway is in every measurement, and it is there.
-            let first = (round - 1) as usize % servers.len();
-            servers.rotate_left(first);
+            let pair = servers.len().min(2);
+            let (pair, others) = servers.split_at_mut(pair);
+            let turn = round as usize - 1;
+            pair.rotate_left(turn % pair.len());
+            others.rotate_left(turn % others.len().max(1));
             turns.extend(servers.into_iter().map(|server| Turn { round, measurement, server }));
         }
     }
