@@ -17,8 +17,9 @@ use tidegate::shard::bench::{Matcher, Ring};
 use tidegate::sse::{Draft, Fields, Frame};
 
 use inputs::crowd::{Crowd, Topics};
+use inputs::past::FullHistory;
 use inputs::{
-    CROWDED, DATA_BYTES, SUBSCRIPTIONS, draft, event, exact_matcher, id, pattern_matcher,
+    CROWDED, DATA_BYTES, SUBSCRIPTIONS, draft, event, exact_matcher, filters, id, pattern_matcher,
     shared_events, to_topic,
 };
 
@@ -158,9 +159,26 @@ fn sweep(mut crowd: Crowd) -> Crowd {
     crowd
 }
 
+#[library_benchmark]
+#[bench::one_topic(FullHistory::new(1))]
+#[bench::many_topics(FullHistory::new(1_000))]
+fn append(mut history: FullHistory) -> FullHistory {
+    (0..EVENTS).for_each(|_| history.append());
+    history
+}
+
+#[library_benchmark]
+#[bench::one_topic(FullHistory::new(1_000), "board.7.moved")]
+#[bench::a_pattern(FullHistory::new(1_000), "board.*.moved")]
+fn replay(mut history: FullHistory, filter: &str) -> FullHistory {
+    assert_ne!(history.read(&filters([filter]), 50 * EVENTS), 0);
+    history
+}
+
 library_benchmark_group!(
     name = data_path,
-    benchmarks = [encode, seal, matching, ring_push, ring_pop, mail, deliver, sweep]
+    benchmarks =
+        [encode, seal, append, replay, matching, ring_push, ring_pop, mail, deliver, sweep]
 );
 
 main!(library_benchmark_groups = data_path);

@@ -1,6 +1,7 @@
 //! What both kinds of benches work on: events, a full index, and a crowd of streams.
 
 pub(crate) mod crowd;
+pub(crate) mod past;
 
 use std::sync::Arc;
 use std::time::Instant;

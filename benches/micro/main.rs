@@ -1,7 +1,8 @@
 //! How long the parts of the data path take: `make bench-micro`, or `A=ring` for one of them.
-//! `benches/README.md` says how to read the figures. Replay is not here, since there is no history.
+//! `benches/README.md` says how to read the figures.
 
 mod encode;
+mod history;
 #[path = "../inputs/mod.rs"]
 mod inputs;
 mod mailbox;
@@ -16,6 +17,7 @@ criterion_group!(
     benches,
     encode::bench,
     publish::bench,
+    history::bench,
     mailbox::bench,
     matching::bench,
     ring::bench,
