@@ -70,7 +70,7 @@ impl Drop for StreamBody {
 
 impl Streams {
     /// The next bytes of a stream whose body hyper pulls; `None` after its end.
-    fn pull(
+    pub(super) fn pull(
         &mut self,
         key: StreamKey,
         generation: u32,
@@ -134,7 +134,7 @@ impl Streams {
     }
 
     /// hyper is done with a body: it came to its end, or the client left.
-    fn close_body(&mut self, key: StreamKey, generation: u32, finished: bool) {
+    pub(super) fn close_body(&mut self, key: StreamKey, generation: u32, finished: bool) {
         if !self.is(key, generation) {
             return;
         }

@@ -23,6 +23,9 @@ mod log;
 #[cfg(test)]
 #[cfg(tidegate_loom)]
 mod loom_tests;
+#[cfg(test)]
+#[cfg(not(tidegate_loom))]
+mod model_tests;
 mod open;
 mod pages;
 mod places;

@@ -168,7 +168,7 @@ impl Streams {
         let replay = if sent < head {
             Some(Replay::after(sent, GapReason::Expired))
         } else {
-            (is_new && self.hub.retains()).then(|| Replay::of_values(gap))
+            (is_new && self.hub.retains()).then(|| Replay::of_values(head, gap))
         };
         let told = gap.filter(|_| replay.is_none());
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

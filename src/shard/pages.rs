@@ -22,6 +22,8 @@ pub(super) struct PageKey {
     pub(super) framing: Framing,
     pub(super) past: Past,
     pub(super) place: Place,
+    /// Up to where retained values are read; 0 of events.
+    pub(super) values_to: u64,
 }
 
 /// One page, as it is written.
@@ -120,7 +122,13 @@ mod tests {
     use super::*;
 
     fn page(place: Place, seqs: &[u64], made: Tick) -> Encoded {
-        let key = PageKey { audience: 1, framing: Framing::Bare, past: Past::Events, place };
+        let key = PageKey {
+            audience: 1,
+            framing: Framing::Bare,
+            past: Past::Events,
+            place,
+            values_to: 0,
+        };
         let events = seqs.iter().map(|&seq| event(seq, 5)).collect();
         Encoded::new(key, Page { events, to: 9, ..Page::default() }, 9, made)
     }

@@ -27,6 +27,9 @@ use crate::subscribe::control::Gap;
 pub(super) struct Replay {
     past: Past,
     place: Place,
+    /// Of the retained values, those up to here: where the stream began. What came later, it gets with
+    /// everything else.
+    values_to: u64,
     /// Comes before everything else.
     gap: Option<Gap>,
     /// The client has been told that any event may be missing up to here.
@@ -41,13 +44,29 @@ impl Replay {
     /// Of everything after `seq`.
     pub(super) fn after(seq: u64, reason: GapReason) -> Self {
         let place = Place::after(seq);
-        Self { past: Past::Events, place, gap: None, told_to: seq, reason, lossy: false }
+        Self {
+            past: Past::Events,
+            place,
+            values_to: 0,
+            gap: None,
+            told_to: seq,
+            reason,
+            lossy: false,
+        }
     }
 
-    /// Of the retained values, after a gap if there is one.
-    pub(super) fn of_values(gap: Option<Gap>) -> Self {
+    /// Of the retained values up to `head`, after a gap if there is one.
+    pub(super) fn of_values(head: u64, gap: Option<Gap>) -> Self {
         let (place, reason) = (Place::after(0), GapReason::Expired);
-        Self { past: Past::Retained, place, gap, told_to: 0, reason, lossy: gap.is_some() }
+        Self {
+            past: Past::Retained,
+            place,
+            values_to: head,
+            gap,
+            told_to: 0,
+            reason,
+            lossy: gap.is_some(),
+        }
     }
 }
 
@@ -154,13 +173,14 @@ impl Streams {
     fn page(&mut self, key: StreamKey, replay: &Replay) -> Rc<Encoded> {
         let subscriber = &self.subscribers[key];
         let (audience, framing) = (subscriber.audience, subscriber.framing);
-        let Replay { past, place, .. } = *replay;
-        let wanted = PageKey { audience, framing, past, place };
+        let Replay { past, place, values_to, .. } = *replay;
+        let wanted = PageKey { audience, framing, past, place, values_to };
         if let Some(page) = self.pages.find(&wanted, self.tick) {
             return page;
         }
         let filters = self.audiences[audience].filters();
-        let (upto, now) = (self.applied, self.now);
+        let upto = if past == Past::Retained { values_to } else { self.applied };
+        let now = self.now;
         let page = self.hub.page(filters, past, place, upto, Encoded::BOUNDS, now);
         self.pages.add(Encoded::new(wanted, page, upto, self.tick))
     }

@@ -1,0 +1,364 @@
+//! The contract's bold sentence, held for as many random steps as one likes: *on one stream, matching
+//! events arrive in increasing id order, each at most once; every matching event between two received
+//! ids was delivered or lies inside a declared gap.*
+//!
+//! Several shards, streams that read and streams that do not, clients that leave and come back to any
+//! shard with their cursor, histories that forget, retained values, restarts with another epoch; all
+//! in one thread, so that a seed gives the same steps again:
+//!
+//! ```sh
+//! MODEL_SEED=7 MODEL_STEPS=1000000 cargo test --profile fast --lib bold_sentence -- --nocapture
+//! ```
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use super::audience::StreamKey;
+use super::streams::Streams;
+use crate::config::schema::{Config, Slow};
+use crate::config::units::Bytes;
+use crate::event::Destination;
+use crate::history::{Bounds, Limits, Retain};
+use crate::hub::{EventMailbox, Hub, KeyBounds, Submission};
+use crate::metrics::ShardMetrics;
+use crate::sse::{Cursor, Draft, Epoch, EventId, Fields};
+use crate::subscribe::Subscription;
+use crate::topic::{Filter, Topic};
+
+const SHARDS: usize = 2;
+const CLIENTS: usize = 24;
+const TOPICS: [&str; 7] = ["a", "b", "c", "x.1", "x.2", "x.1.y", "z.9"];
+const FILTERS: [&str; 8] = ["a", "b", "c", "x.1", "x.*", "x.>", ">", "z.*"];
+
+/// One incarnation of the gateway.
+struct Gateway {
+    epoch: Epoch,
+    hub: Arc<Hub>,
+    shards: Vec<Streams>,
+    /// Where every event went; the first has `seq` 1.
+    truth: Vec<Destination>,
+    seen: Seen,
+}
+
+/// What has happened, to be sure that something has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    published: usize,
+    refused: usize,
+    received: usize,
+    gaps: usize,
+    resumed: usize,
+    restarts: usize,
+}
+
+/// What a client has, and what it has been told.
+struct Client {
+    filters: Box<[Filter]>,
+    cursor: Option<EventId>,
+    stream: Option<Stream>,
+}
+
+struct Stream {
+    shard: usize,
+    key: StreamKey,
+    generation: u32,
+    /// `seq` of the last event received.
+    last: u64,
+    /// `seq` of the last id received: a cursor never passes what is yet to come.
+    cursor: u64,
+    /// Everything up to here was received or declared.
+    covered: u64,
+    /// Declared losses: after, to.
+    gaps: Vec<(u64, u64)>,
+    /// Retained values, which are older than `covered`, may come.
+    values_may_come: bool,
+}
+
+fn gateway(rng: &mut Rng) -> Gateway {
+    let mut config = Config::default();
+    config.stream.slow = if rng.bool() { Slow::CatchUp } else { Slow::DropOldest };
+    config.stream.ring_frames_max = rng.usize(1..20);
+    config.stream.ring_bytes_max = Bytes(rng.usize(600..4_000));
+    config.stream.max_lifetime.0 = Duration::from_secs(1_000_000);
+    let mailboxes: Vec<_> = (0..SHARDS).map(|_| Arc::new(EventMailbox::new(64, 1 << 20))).collect();
+    let limits = |rng: &mut Rng| Limits {
+        events_max: rng.usize(0..60),
+        bytes_max: rng.usize(0..20_000),
+        age_max: Duration::from_secs(1_000_000),
+    };
+    let bounds = Bounds {
+        topic: limits(rng),
+        overrides: [(Filter::parse("x.>").unwrap(), limits(rng))].into(),
+        bytes_max: rng.usize(2_000..60_000),
+        topics_max: rng.usize(2..10),
+        retained_bytes_max: rng.usize(0..5_000),
+    };
+    let epoch = Epoch::new(rng.u64(..));
+    let keys = KeyBounds::default();
+    let hub = Arc::new(Hub::new(epoch, mailboxes.clone(), bounds, keys));
+    let shard = |mailbox| {
+        let metrics = Arc::new(ShardMetrics::default());
+        Streams::new(&config, Arc::clone(&hub), mailbox, metrics).unwrap()
+    };
+    let shards = mailboxes.into_iter().map(shard).collect();
+    Gateway { epoch, hub, shards, truth: Vec::new(), seen: Seen::default() }
+}
+
+impl Gateway {
+    fn publish(&mut self, rng: &mut Rng) {
+        let events = 1 + rng.usize(0..4) * rng.usize(0..4);
+        let batch: Vec<_> = (0..events).map(|_| submission(rng)).collect();
+        let to: Vec<_> = batch.iter().map(|event| event.to.clone()).collect();
+        // A full mailbox or too many retained values refuse the whole batch.
+        if self.hub.publish(batch, None, Instant::now()).is_ok() {
+            self.seen.published += to.len();
+            self.truth.extend(to);
+        } else {
+            self.seen.refused += 1;
+        }
+    }
+
+    fn wanted(&self, filters: &[Filter], seq: u64) -> bool {
+        match &self.truth[seq as usize - 1] {
+            Destination::Everyone => true,
+            Destination::Topics(topics) => {
+                topics.iter().any(|topic| filters.iter().any(|filter| filter.matches(topic)))
+            }
+        }
+    }
+
+    fn connect(&mut self, client: &mut Client, rng: &mut Rng) {
+        let cursor = match client.cursor {
+            _ if rng.u8(..) < 4 => Cursor::Unreadable,
+            _ if rng.u8(..) < 4 => {
+                Cursor::At(EventId { epoch: self.epoch, seq: self.hub.head() + rng.u64(1..5) })
+            }
+            Some(id) => Cursor::At(id),
+            None => Cursor::Live,
+        };
+        let filters = client.filters.clone();
+        let subscription = Subscription { filters, cursor, limit: None, max_duration: None };
+        let shard = rng.usize(..SHARDS);
+        let streams = &mut self.shards[shard];
+        let (key, generation) = streams.open_body(subscription);
+        let from = match cursor {
+            Cursor::At(id) if id.epoch == self.epoch && id.seq <= streams.applied => id.seq,
+            _ => streams.applied,
+        };
+        self.seen.resumed += usize::from(from < self.hub.head());
+        let values_may_come = from == streams.applied;
+        client.stream = Some(Stream {
+            shard,
+            key,
+            generation,
+            last: 0,
+            cursor: 0,
+            covered: from,
+            gaps: Vec::new(),
+            values_may_come,
+        });
+    }
+
+    /// The client reads what hyper would hand it at once; false when there is nothing.
+    fn read(&mut self, client: &mut Client) -> bool {
+        let Some(stream) = &client.stream else { return false };
+        let (shard, key, generation) = (stream.shard, stream.key, stream.generation);
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.shards[shard].pull(key, generation, &mut cx) {
+            Poll::Ready(Some(bytes)) => {
+                let text = String::from_utf8(bytes.to_vec()).unwrap();
+                for block in text.split_terminator("\n\n") {
+                    self.seen.received += usize::from(block.contains("\ndata: x"));
+                    self.seen.gaps += usize::from(block.contains("event: gap"));
+                    self.take(client, block);
+                }
+                true
+            }
+            Poll::Ready(None) => panic!("no stream ends here"),
+            Poll::Pending => false,
+        }
+    }
+
+    fn take(&self, client: &mut Client, block: &str) {
+        let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+        let id = field("id: ").map(|id| match Cursor::parse(id.as_bytes()) {
+            Cursor::At(id) => id,
+            _ => panic!("no id: {block}"),
+        });
+        if let Some(id) = id {
+            assert_eq!(id.epoch, self.epoch);
+            client.cursor = Some(id);
+        }
+        let Client { filters, stream: Some(stream), .. } = client else { return };
+        if let Some(id) = id {
+            let is_event = field("event: ").is_none() && field("data: ").is_some();
+            assert!(id.seq >= stream.cursor + u64::from(is_event), "{}: {block}", stream.cursor);
+            stream.cursor = id.seq;
+        }
+        match (field("event: "), id) {
+            (Some("hello"), Some(id)) => self.cover(filters, stream, id.seq, block),
+            (Some("hello"), None) => {}
+            (Some("gap"), Some(id)) => {
+                let data = field("data: ").unwrap();
+                let gap: serde_json::Value = serde_json::from_str(data).unwrap();
+                let seq = |name: &str| match Cursor::parse(gap[name].as_str()?.as_bytes()) {
+                    Cursor::At(id) => Some(id.seq),
+                    _ => None,
+                };
+                let (after, to) = (seq("after").unwrap_or(0), seq("to").unwrap());
+                assert!(after < to || gap["after"].is_null(), "{block}");
+                stream.gaps.push((after, to));
+                self.cover(filters, stream, id.seq, block);
+            }
+            (Some(other), _) => panic!("what is {other}?"),
+            (None, Some(id)) if field("data: ").is_some() => {
+                let seq = id.seq;
+                assert!(self.wanted(filters, seq), "not asked for: {block}");
+                assert!(seq > stream.last, "after {}: {block}", stream.last);
+                stream.last = seq;
+                if seq > stream.covered {
+                    self.cover(filters, stream, seq - 1, block);
+                    stream.covered = seq;
+                } else {
+                    let is_lost = stream.gaps.iter().any(|&(after, to)| after < seq && seq <= to);
+                    assert!(stream.values_may_come || is_lost, "twice: {block}");
+                }
+            }
+            // A comment that moves the cursor.
+            (None, Some(id)) => self.cover(filters, stream, id.seq, block),
+            (None, None) => panic!("what is this? {block}"),
+        }
+    }
+
+    /// The client's cursor moves to `upto`: everything before must have come or been declared.
+    fn cover(&self, filters: &[Filter], stream: &mut Stream, upto: u64, why: &str) {
+        for seq in stream.covered + 1..=upto {
+            let declared = stream.gaps.iter().any(|&(after, to)| after < seq && seq <= to);
+            assert!(
+                declared || !self.wanted(filters, seq),
+                "{seq} was neither delivered nor declared, before {why:?}; gaps: {:?}",
+                stream.gaps
+            );
+        }
+        stream.covered = stream.covered.max(upto);
+    }
+
+    fn leave(&mut self, client: &mut Client) {
+        if let Some(stream) = client.stream.take() {
+            self.shards[stream.shard].close_body(stream.key, stream.generation, false);
+        }
+    }
+
+    /// Everything goes where it belongs, and every client reads all of it.
+    fn settle(&mut self, clients: &mut [Client]) {
+        for shard in &mut self.shards {
+            shard.look_at_clock();
+            shard.deliver_until(self.hub.head());
+        }
+        let head = self.hub.head();
+        assert_eq!(head, self.truth.len() as u64);
+        for client in clients {
+            while self.read(client) {}
+            if let Some(stream) = &mut client.stream {
+                self.cover(&client.filters, stream, head, "the end");
+            }
+        }
+    }
+}
+
+fn submission(rng: &mut Rng) -> Submission {
+    let to = match rng.usize(0..10) {
+        0 => Destination::Everyone,
+        topics => {
+            let mut topics: Vec<_> = (0..1 + topics / 8)
+                .map(|_| Topic::parse(TOPICS[rng.usize(..TOPICS.len())]).unwrap())
+                .collect();
+            topics.sort_unstable();
+            topics.dedup();
+            Destination::Topics(topics.into())
+        }
+    };
+    let retain = (rng.u8(..) < 20).then(|| match rng.bool() {
+        true => Retain::Keep("".into()),
+        false => Retain::Delete("".into()),
+    });
+    let data = "x".repeat(rng.usize(0..30) * rng.usize(0..8));
+    let draft = Draft::new(&Fields { data: &data, ..Fields::default() });
+    Submission { to, draft, ttl: None, retain, key: None }
+}
+
+fn client(rng: &mut Rng) -> Client {
+    let mut filters: Vec<_> = (0..rng.usize(1..4))
+        .map(|_| Filter::parse(FILTERS[rng.usize(..FILTERS.len())]).unwrap())
+        .collect();
+    filters.sort_unstable();
+    filters.dedup();
+    Client { filters: filters.into(), cursor: None, stream: None }
+}
+
+fn run(seed: u64, steps: usize) {
+    let rng = &mut Rng::with_seed(seed);
+    fastrand::seed(seed);
+    let mut now = gateway(rng);
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| client(rng)).collect();
+    for step in 0..steps {
+        let at = rng.usize(..CLIENTS);
+        match rng.usize(0..1_000) {
+            0..200 => now.publish(rng),
+            200..400 => {
+                let shard = &mut now.shards[rng.usize(..SHARDS)];
+                shard.look_at_clock();
+                shard.deliver();
+                shard.sweep();
+            }
+            // The first clients hardly ever read.
+            400..800 if at >= 4 || rng.usize(0..50) == 0 => {
+                now.read(&mut clients[at]);
+            }
+            800..900 if clients[at].stream.is_none() => now.connect(&mut clients[at], rng),
+            900..940 => now.leave(&mut clients[at]),
+            940..998 => {}
+            998 => now.settle(&mut clients),
+            _ if rng.usize(0..20) == 0 => {
+                clients.iter_mut().for_each(|client| now.leave(client));
+                let seen = now.seen;
+                now = gateway(rng);
+                now.seen = Seen { restarts: seen.restarts + 1, ..seen };
+                let other = rng.usize(..CLIENTS);
+                clients[other] = client(rng);
+            }
+            _ => {}
+        }
+        if step % 100_000 == 99_999 {
+            now.settle(&mut clients);
+        }
+    }
+    now.settle(&mut clients);
+    let Seen { published, received, gaps, resumed, .. } = now.seen;
+    println!("seed {seed}: {:?}", now.seen);
+    let least = steps / 100;
+    assert!(published > least && received > least && gaps > least / 20 && resumed > least / 20);
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+#[test]
+fn f16_f17_the_bold_sentence_holds_for_many_steps() {
+    let seeds = match number("MODEL_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..40,
+    };
+    let steps = number("MODEL_STEPS").unwrap_or(5_000) as usize;
+    // Only because a shard has a poll set; nothing is ever polled.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    for seed in seeds {
+        let result = std::panic::catch_unwind(|| run(seed, steps));
+        assert!(result.is_ok(), "again with MODEL_SEED={seed} MODEL_STEPS={steps}");
+    }
+}
