@@ -28,6 +28,7 @@ pub mod error;
 pub mod gateway;
 pub mod http;
 pub mod hub;
+pub mod journal;
 pub mod metrics;
 pub mod net;
 pub mod publish;
