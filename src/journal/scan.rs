@@ -10,8 +10,7 @@ use super::group::{self, Broken, Group, Kind};
 use super::meta::{self, Meta};
 use super::segment::{self, BadHeader, HEADER, Header};
 use super::{
-    BootId, Ended, Fault, Finding, Hole, Item, OpenError, SEGMENT_BYTES_MAX, SEQ_JUMP, SEQ_MAX,
-    SyncMode, record,
+    BootId, Ended, Fault, Finding, Hole, Item, OpenError, SEQ_JUMP, SEQ_MAX, SyncMode, record,
 };
 use crate::sse::Epoch;
 
@@ -95,7 +94,7 @@ pub(super) fn scan<D: Disk>(
     let epoch = meta.map(|meta| meta.epoch);
     let epoch = epoch.or_else(|| headers.iter().find_map(|head| Some(head.header?.epoch)));
     for head in &mut headers {
-        head.header = head.header.filter(|header| is_plausible(header, head.number, epoch));
+        head.header = head.header.filter(|header| header.is_of(head.number, epoch));
     }
     let first_seq = meta
         .map(|meta| meta.first_seq)
@@ -144,13 +143,6 @@ fn read_header(disk: &impl Disk, name: &str) -> io::Result<(u64, Result<Header, 
     let mut bytes = [0; HEADER];
     let length = read_full(&file, &mut bytes, 0)?;
     Ok((file.size()?, Header::decode(&bytes[..length])))
-}
-
-fn is_plausible(header: &Header, number: u64, epoch: Option<Epoch>) -> bool {
-    header.number == number
-        && Some(header.epoch) == epoch
-        && (HEADER as u64..=SEGMENT_BYTES_MAX).contains(&header.length)
-        && (1..=SEQ_MAX).contains(&header.base_seq)
 }
 
 struct Scanner<'a, D, V> {

@@ -4,9 +4,9 @@
 
 use std::fmt;
 
-use super::SyncMode;
 use super::group::double;
 use super::meta::{FORMAT_VERSION, check_version, epoch_at, put_epoch, put_version};
+use super::{SEGMENT_BYTES_MAX, SEQ_MAX, SyncMode};
 use crate::sse::Epoch;
 
 /// Bytes of a header: one sector, since it must be whole before anything else is in the file.
@@ -138,6 +138,14 @@ impl Header {
             repaired_end: number(7),
             created_ms: number(8),
         })
+    }
+
+    /// Whether it can be the header of this segment of this log.
+    pub(super) fn is_of(&self, number: u64, epoch: Option<Epoch>) -> bool {
+        self.number == number
+            && Some(self.epoch) == epoch
+            && (HEADER as u64..=SEGMENT_BYTES_MAX).contains(&self.length)
+            && (1..=SEQ_MAX).contains(&self.base_seq)
     }
 }
 

@@ -2,6 +2,8 @@
 //! what was synced apart from what was only written, in pieces of 512 bytes, and names apart from
 //! contents. For tests only.
 
+mod contents;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -10,8 +12,7 @@ use std::rc::Rc;
 use fastrand::Rng;
 
 use super::disk::{Disk, DiskFile, QUARANTINE};
-
-const PIECE: usize = 512;
+use contents::{Change, Inode, change_names, pieces};
 
 /// One process's view of the disk. It has the lock until it is dropped.
 pub(super) struct SimDisk {
@@ -52,31 +53,6 @@ pub(super) struct Faults {
     pub(super) full: bool,
     /// Syncs fail.
     pub(super) sync: bool,
-}
-
-#[derive(Clone, Default)]
-struct Inode {
-    live: Vec<u8>,
-    synced: Vec<u8>,
-    changes: Vec<Change>,
-}
-
-#[derive(Clone)]
-enum Change {
-    Bytes(usize, Vec<u8>),
-    Length(usize),
-}
-
-impl Change {
-    fn apply(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::Length(length) => bytes.resize(*length, 0),
-            Self::Bytes(at, new) => {
-                bytes.resize(bytes.len().max(at + new.len()), 0);
-                bytes[*at..at + new.len()].copy_from_slice(new);
-            }
-        }
-    }
 }
 
 /// What a call may do before the process is killed.
@@ -201,26 +177,6 @@ impl Machine {
     /// Every name.
     pub(super) fn names(&self) -> Vec<String> {
         self.0.borrow().names.keys().cloned().collect()
-    }
-}
-
-fn pieces(at: usize, bytes: &[u8]) -> Vec<Change> {
-    let mut pieces = Vec::new();
-    let mut start = 0;
-    while start < bytes.len() {
-        let end = bytes.len().min(start + PIECE - (at + start) % PIECE);
-        pieces.push(Change::Bytes(at + start, bytes[start..end].to_vec()));
-        start = end;
-    }
-    pieces
-}
-
-fn change_names(names: &mut BTreeMap<String, usize>, change: &[(String, Option<usize>)]) {
-    for (name, inode) in change {
-        match inode {
-            Some(inode) => names.insert(name.clone(), *inode),
-            None => names.remove(name),
-        };
     }
 }
 

@@ -18,7 +18,7 @@ use super::super::{
 use super::{Kept, assert_consecutive, boot, record, try_open};
 use crate::sse::Epoch;
 
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 1_000;
 const STEPS: usize = 60;
 
 struct Driver {
