@@ -89,6 +89,15 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
+/// A thread of its own will have the log.
+#[test]
+fn a_log_can_move_to_another_thread() {
+    let folder = TempFolder::new("thread");
+    let (journal, _) = try_open(&folder.0, |_| {}).unwrap();
+    std::thread::spawn(move || journal.close().unwrap()).join().unwrap();
+    assert_eq!(try_open(&folder.0, |_| {}).unwrap().1.ended, Ended::Clean);
+}
+
 #[test]
 fn f67_the_lock_is_held_between_processes_and_named() {
     let folder = TempFolder::new("lock");

@@ -104,6 +104,11 @@ impl Machine {
         self.0.borrow_mut().faults = faults;
     }
 
+    /// Chance starts anew.
+    pub(super) fn reseed(&self, seed: u64) {
+        self.0.borrow_mut().rng = Rng::with_seed(seed);
+    }
+
     pub(super) fn syncs(&self) -> u64 {
         self.0.borrow().syncs
     }

@@ -1,11 +1,13 @@
 //! The journal on a simulated disk: what it promises after a kill, a power loss, damage, a full disk
 //! and a failing one. `driver.rs` does random things and keeps a ledger, `damage.rs` flips every byte
-//! of a sample, `hostile.rs` feeds it nonsense, `codec.rs` is the codec's, `rules.rs` has the rest by example.
+//! of a sample, `hostile.rs` feeds it nonsense, `codec.rs` is the codec's, `interrupted.rs`
+//! cuts off openings, `rules.rs` has the rest by example.
 
 mod codec;
 mod damage;
 mod driver;
 mod hostile;
+mod interrupted;
 mod rules;
 
 use std::time::Duration;
