@@ -1,6 +1,6 @@
 //! The command line. Owns the commands, the flags, their `--help`, the exit codes (0 done, 1 failed,
-//! 2 wrong usage) and the wording `tidegate: error: …`. Carries out what needs only a configuration
-//! (`check`, `config`); hands the rest to `main` as a [`Command`]. The one place that reads the
+//! 2 wrong usage; `log` has its own) and the wording `tidegate: error: …`. Carries out what needs only
+//! a configuration (`check`, `config`) or a log's folder (`log`); hands the rest to `main` as a [`Command`]. The one place that reads the
 //! process's arguments and environment.
 
 use std::fmt::Display;
@@ -11,9 +11,12 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigError, Flag, Overrides};
+use crate::journal::{self, BootId, Folder, Inspection};
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
+/// A log that could not be read; one that was read and has faults is [`FAILED`].
+const UNREADABLE: u8 = 2;
 
 /// A command for the gateway itself.
 #[derive(Debug)]
@@ -76,6 +79,28 @@ enum Verb {
     },
     /// List every metric with its type, labels and meaning
     Metrics,
+    /// Look at a log of events on disk, also while a gateway writes to it
+    Log {
+        #[command(subcommand)]
+        verb: LogVerb,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum LogVerb {
+    /// Show the log's segments, holes and quarantined files
+    Inspect(LogFolder),
+    /// Read everything and list what is damaged; exit code 1 if anything is, 2 if it cannot be read
+    Verify(LogFolder),
+}
+
+#[derive(Debug, Args)]
+struct LogFolder {
+    /// The log's folder
+    path: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -144,6 +169,7 @@ pub fn main<E: Display>(act: impl FnOnce(Command) -> Result<(), E>) -> ExitCode 
         Some(Verb::Check { file }) => return check(&file),
         Some(Verb::Config { settings, effective: _ }) => return effective(settings),
         Some(Verb::Metrics) => Ok(Command::Metrics),
+        Some(Verb::Log { verb }) => return log(&verb),
     };
     match command.map(act) {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -180,6 +206,29 @@ fn effective(settings: Settings) -> ExitCode {
         Ok(()) => printed,
         Err(error) => refuse(&error),
     }
+}
+
+fn log(verb: &LogVerb) -> ExitCode {
+    let (LogVerb::Inspect(folder) | LogVerb::Verify(folder)) = verb;
+    let inspection = match look_at(&folder.path) {
+        Ok(inspection) => inspection,
+        Err(error) => {
+            complain(&error);
+            return UNREADABLE.into();
+        }
+    };
+    let printed = print(&match verb {
+        _ if folder.json => inspection.to_json() + "\n",
+        LogVerb::Inspect(_) => inspection.to_string(),
+        LogVerb::Verify(_) => inspection.verdict(),
+    });
+    let failed = matches!(verb, LogVerb::Verify(_)) && inspection.has_faults();
+    if failed { FAILED.into() } else { printed }
+}
+
+fn look_at(path: &Path) -> Result<Inspection, String> {
+    let folder = Folder::read_only(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    journal::inspect(&folder, BootId::current()).map_err(|error| error.to_string())
 }
 
 /// `--help` and `--version` go to standard output and are no error; the rest is wrong usage.

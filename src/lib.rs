@@ -31,6 +31,7 @@ pub mod gateway;
 pub mod history;
 pub mod http;
 pub mod hub;
+pub mod journal;
 pub mod metrics;
 pub mod net;
 pub mod publish;

@@ -13,7 +13,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     (3, &["http", "subscribe", "publish", "proxy", "sources", "dialects", "brokers"]),
     (2, &["auth", "net"]),
     // `config` is plain data: everything from layer 2 up may read it, the core may not.
-    (1, &["hub", "history", "config"]),
+    (1, &["hub", "history", "journal", "config"]),
     (0, &["event", "sse", "topic", "query", "sync", "error", "metrics"]),
 ];
 
