@@ -77,6 +77,10 @@ impl Admin {
 
     /// Fails on drain and overload, so that new clients go elsewhere.
     fn readiness(&self) -> Page {
+        if self.publish.hub.has_failed() {
+            let detail = "the event log has failed, and nothing can be published";
+            return problem(&Problem::new(503, "log-failed", "Event log failed", detail));
+        }
         if !(self.accepting)() {
             let detail = "the gateway is draining and takes no new streams";
             return problem(&Problem::new(503, "draining", "Draining", detail));

@@ -1,7 +1,7 @@
 //! The command line. Owns the commands, the flags, their `--help`, the exit codes (0 done, 1 failed,
 //! 2 wrong usage; `log` has its own) and the wording `tidegate: error: …`. Carries out what needs only
-//! a configuration (`check`, `config`) or a log's folder (`log`); hands the rest to `main` as a [`Command`]. The one place that reads the
-//! process's arguments and environment.
+//! a configuration (`check`, `config`) or a log's folder (`log`); hands the rest to `main` as a
+//! [`Command`]. The one place that reads the process's arguments and environment.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};

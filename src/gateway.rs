@@ -3,8 +3,9 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,10 +17,13 @@ use tokio::time::{sleep_until, timeout};
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::Admin;
-use crate::config::schema::{Config, History, Log, LogFormat, Publish, Server};
+use crate::config::schema::{Config, History, Log, LogFormat, Publish, Server, Store};
+use crate::config::units::Fsync;
+use crate::durable::{self, LogThread};
 use crate::history::{Bounds, Limits};
 use crate::http::publish_route::PublishRoute;
-use crate::hub::{EventMailbox, Hub, KeyBounds};
+use crate::hub::{EventMailbox, Hub, KeyBounds, Recovery};
+use crate::journal::{self, BootId, Folder, Journal, SyncMode};
 use crate::metrics::Metrics;
 use crate::net::{self, SocketOptions};
 use crate::publish::Rules;
@@ -49,6 +53,8 @@ pub enum GatewayError {
     },
     /// The log's filter is not one.
     LogLevel(String),
+    /// The event log cannot be opened.
+    Log(String),
     /// The operating system refused something else.
     System(&'static str, io::Error),
     /// A shard's thread ended before it was told to.
@@ -69,6 +75,7 @@ impl fmt::Display for GatewayError {
                 write!(f, "{key}: cannot listen on {address}: {error}")
             }
             Self::LogLevel(error) => write!(f, "log.level: {error}"),
+            Self::Log(error) => write!(f, "history.path: {error}"),
             Self::System(what, error) => write!(f, "{what}: {error}"),
             Self::ShardDied => write!(f, "a shard died; the log says why"),
         }
@@ -110,9 +117,12 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let mailboxes: Vec<Arc<EventMailbox>> = (0..shard_count)
         .map(|_| Arc::new(Mailbox::new(config.mailbox.events_max, config.mailbox.bytes_max.0)))
         .collect();
-    let epoch = Epoch::new(random()?);
-    let (past, keys) = (history_bounds(&config.history), key_bounds(&config.publish));
-    let hub = Arc::new(Hub::new(epoch, mailboxes.clone(), past, keys));
+    let (hub, log) = hub(&config, mailboxes.clone())?;
+    let durability = match config.history {
+        History { store: Store::Memory, .. } => "memory",
+        History { fsync: Fsync::Every(_), .. } => "buffered",
+        History { fsync: Fsync::Always, .. } => "synced",
+    };
     let control = ControlEvents::new(&config.stream, hub.epoch());
     let rules = Arc::new(Rules::new(&config.publish, control.reserved()));
 
@@ -139,6 +149,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
                 rules: Arc::clone(&rules),
                 body_bytes_max: config.publish.body_bytes_max.0,
                 body_timeout: server.body_timeout.0,
+                durability,
                 metrics: metrics.shard(index),
             },
             metrics: Arc::clone(&metrics),
@@ -172,6 +183,9 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     match runtime.block_on(async { timeout(STOP_MAX, all_ended).await }) {
         Ok(()) => tracing::info!("stopped"),
         Err(_) => tracing::warn!("stopped, although a shard did not end in time"),
+    }
+    if let Some(log) = log {
+        log.end();
     }
     outcome
 }
@@ -252,6 +266,81 @@ fn spawn(shard: Shard<Admin>, died: mpsc::Sender<()>) -> Result<(), GatewayError
         })
         .map(drop)
         .map_err(|error| GatewayError::System("cannot start a thread", error))
+}
+
+/// The thread of the log.
+struct LogEnd {
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl LogEnd {
+    /// Has everything written that was ordered, and closes the log.
+    fn end(self) {
+        self.stop.store(true, Ordering::Release);
+        if self.thread.join().is_err() {
+            tracing::error!("the event log's thread panicked");
+        }
+    }
+}
+
+/// The hub, and where the past is to outlive the process, its log.
+fn hub(
+    config: &Config,
+    mailboxes: Vec<Arc<EventMailbox>>,
+) -> Result<(Arc<Hub>, Option<LogEnd>), GatewayError> {
+    let history = &config.history;
+    let (past, keys) = (history_bounds(history), key_bounds(&config.publish));
+    let epoch = Epoch::new(random()?);
+    if history.store == Store::Memory {
+        return Ok((Arc::new(Hub::new(epoch, mailboxes, past, keys)), None));
+    }
+    let clock = durable::wall_clock();
+    let (mode, sync_every) = match history.fsync {
+        Fsync::Always => (SyncMode::Always, None),
+        Fsync::Every(interval) => (SyncMode::Interval, Some(interval.0)),
+    };
+    let options = journal::Options {
+        segment_bytes: history.log_segment_bytes.0 as u64,
+        bytes_max: history.log_bytes_max.0 as u64,
+        age_max: history.log_age_max.0,
+    };
+    let session = journal::Session {
+        mode,
+        fresh_epoch: epoch,
+        salt: random()?,
+        boot: BootId::current(),
+        now_ms: clock.now_ms,
+    };
+    let folder = Folder::create(Path::new(&history.path)).map_err(|error| {
+        GatewayError::Log(format!("{}: cannot open the folder: {error}", history.path))
+    })?;
+    let started = Instant::now();
+    let mut recovery = Recovery::new(past, keys, clock);
+    let (journal, recovered) = Journal::open(folder, options, session, |item| recovery.take(item))
+        .map_err(|error| GatewayError::Log(error.to_string()))?;
+    for finding in &recovered.findings {
+        tracing::warn!(file = %finding.file, offset = finding.offset, fault = %finding.fault, "event log");
+    }
+    tracing::info!(
+        path = %history.path,
+        ended = %recovered.ended,
+        records = recovered.records,
+        bytes = recovered.bytes,
+        holes = recovered.holes.len(),
+        unreadable = recovery.unreadable,
+        took = ?started.elapsed(),
+        "the event log is read"
+    );
+    let recovery = recovery.finish(&recovered);
+    let hub = Arc::new(Hub::with_log(recovered.epoch, mailboxes, recovery));
+    let stop = Arc::new(AtomicBool::new(false));
+    let log = LogThread { hub: Arc::clone(&hub), journal, sync_every, stop: Arc::clone(&stop) };
+    let thread = thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || log.run())
+        .map_err(|error| GatewayError::System("cannot start a thread", error))?;
+    Ok((hub, Some(LogEnd { stop, thread })))
 }
 
 fn history_bounds(history: &History) -> Bounds {

@@ -13,8 +13,8 @@
 //!
 //! **An event's journey.** A publisher's request reaches the internal listener ([`admin`]),
 //! [`publish`] checks it and drafts its frame ([`sse`]), and the [`hub`] gives it ([`event`]) its
-//! place in the one order, appends it to the [`history`] and puts it into every shard's mailbox
-//! ([`sync`]). Each shard matches it
+//! place in the one order, has it written to the [`journal`] where there is one ([`durable`]),
+//! appends it to the [`history`] and puts it into every shard's mailbox ([`sync`]). Each shard matches it
 //! (`shard/index.rs`), appends it to the logs of the audiences that want it (`shard/deliver.rs`),
 //! and the sweep (`shard/sweep.rs`) writes it to their sockets; where a client does not read, it
 //! waits in a ring (`shard/ring.rs`) that drops its oldest and owes a gap. Every delivery is
@@ -25,6 +25,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod durable;
 pub mod error;
 pub mod event;
 pub mod gateway;

@@ -35,10 +35,10 @@ impl FullHistory {
         let topic = self.newest as usize % self.topics;
         self.newest += 1;
         let mut to = to_topic(&format!("board.{topic}.moved"));
-        let places = self.history.place(&mut to);
+        self.history.share_names(&mut to);
         let (frame, accepted) = (draft(DATA_BYTES).seal(id()), self.now);
         let event = Arc::new(Event { seq: self.newest, to, frame, accepted, expires: None });
-        self.history.append(&event, places, None, self.now);
+        self.history.append(&event, None, self.now);
     }
 
     /// Reads what somebody has missed who has everything but the last `back` events. Gives how many

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::units::{Bytes, Interval};
+use super::units::{Bytes, Fsync, Interval};
 
 /// The whole configuration of one gateway process.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -138,10 +138,32 @@ pub struct Publish {
     pub idempotency_keys_max: usize,
 }
 
+/// Where the past is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Store {
+    /// In memory only: it ends with the process.
+    Memory,
+    /// In memory, and in a log on disk, from which it comes back.
+    Disk,
+}
+
 /// How much of the past is kept, for clients that come back and for new ones.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct History {
+    /// Where it is kept.
+    pub store: Store,
+    /// Folder of the log.
+    pub path: String,
+    /// When what is published is on the disk for certain.
+    pub fsync: Fsync,
+    /// Bytes of the log.
+    pub log_bytes_max: Bytes,
+    /// Age of the log's events.
+    pub log_age_max: Interval,
+    /// Bytes of one of the log's files.
+    pub log_segment_bytes: Bytes,
     /// Events of one topic.
     pub events_max: usize,
     /// Bytes of one topic's events.
@@ -269,6 +291,12 @@ impl Default for Publish {
 impl Default for History {
     fn default() -> Self {
         Self {
+            store: Store::Memory,
+            path: String::new(),
+            fsync: Fsync::Every(Interval(Duration::from_millis(100))),
+            log_bytes_max: Bytes::mib(1024),
+            log_age_max: Interval(Duration::from_secs(7 * 24 * 3600)),
+            log_segment_bytes: Bytes::mib(64),
             events_max: 1_000,
             bytes_max: Bytes::mib(1),
             age_max: Interval(Duration::from_secs(3600)),

@@ -89,6 +89,49 @@ impl<'de> Deserialize<'de> for Interval {
     }
 }
 
+const FSYNC_EXPECTED: &str = "expected \"always\" or a length of time like \"100ms\"";
+
+/// When something written is on the disk for certain: `"always"`, or `"100ms"` later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before it is acknowledged.
+    Always,
+    /// At the latest so long after it is acknowledged.
+    Every(Interval),
+}
+
+impl FromStr for Fsync {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "always" => Ok(Self::Always),
+            text => text.parse().map(Self::Every).map_err(|_| FSYNC_EXPECTED.to_owned()),
+        }
+    }
+}
+
+impl Display for Fsync {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Always => f.write_str("always"),
+            Self::Every(interval) => interval.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Fsync {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fsync {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Text { expected: FSYNC_EXPECTED, parse: str::parse })
+    }
+}
+
 /// A number of bytes, written `"64KiB"`, `"1MiB"`, `"1MB"` or as a plain integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub usize);

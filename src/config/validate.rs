@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
-use super::schema::{Config, HeartbeatKind, History, Log, Mailbox, Publish, Server, Stream};
-use super::units::{Bytes, Interval};
+use super::schema::{Config, HeartbeatKind, History, Log, Mailbox, Publish, Server, Store, Stream};
+use super::units::{Bytes, Fsync, Interval};
 use crate::topic::Filter;
 
 /// Most shard threads: far above any machine's cores, below what a typo could start.
@@ -27,6 +27,12 @@ const TCP_KEEPALIVE_MAX: Interval = Interval(Duration::from_secs(32_767));
 const TCP_USER_TIMEOUT_MAX: Interval = Interval(Duration::from_secs(24 * 3600));
 /// The kernel's sizes are signed 32-bit, and it doubles what it is told.
 const SEND_BUFFER_MAX: Bytes = Bytes::mib(512);
+
+/// Longest time that something acknowledged may be in the operating system only.
+const FSYNC_MAX: Interval = Interval(Duration::from_secs(60));
+/// One write of the log has at most as much as a file.
+const LOG_SEGMENT_MIN: Bytes = Bytes::mib(1);
+const LOG_SEGMENT_MAX: Bytes = Bytes::mib(1024);
 
 const MILLISECOND: Interval = Interval(Duration::from_millis(1));
 const SECOND: Interval = Interval(Duration::from_secs(1));
@@ -57,7 +63,7 @@ impl Config {
         stream(&self.stream, &self.publish, &mut broken);
         control(&self.stream, &mut broken);
         publish(&self.publish, &self.mailbox, &mut broken);
-        history(&self.history, &mut broken);
+        history(&self.history, &self.publish, &mut broken);
         mailbox(&self.mailbox, &mut broken);
         log(&self.log, &mut broken);
         if broken.0.is_empty() { Ok(()) } else { Err(broken.0) }
@@ -198,8 +204,38 @@ fn publish(publish: &Publish, mailbox: &Mailbox, broken: &mut Broken) {
     }
 }
 
-fn history(history: &History, broken: &mut Broken) {
+fn history(history: &History, publish: &Publish, broken: &mut Broken) {
     broken.at_least("history.topics_max", history.topics_max, 1);
+    if history.store == Store::Disk && history.path.is_empty() {
+        let message = "`history.path` is empty; with `history.store = \"disk\"` it is the folder of \
+                       the event log, such as \"/var/lib/tidegate\"";
+        broken.add(&["history.path", "history.store"], message.to_owned());
+    }
+    if let Fsync::Every(interval) = history.fsync {
+        broken.within("history.fsync", interval, MILLISECOND, FSYNC_MAX);
+    }
+    let (segment, log) = (history.log_segment_bytes, history.log_bytes_max);
+    broken.within("history.log_segment_bytes", segment, LOG_SEGMENT_MIN, LOG_SEGMENT_MAX);
+    if log.0 < segment.0.saturating_mul(2) {
+        broken.add(
+            &["history.log_bytes_max", "history.log_segment_bytes"],
+            format!(
+                "`history.log_bytes_max` is {log}; it must be at least twice \
+                 `history.log_segment_bytes` ({segment}), since whole files are deleted"
+            ),
+        );
+    }
+    // A line end of the body can become seven bytes of a frame, and a request is one write.
+    if history.store == Store::Disk && publish.body_bytes_max.0 > segment.0 / 8 {
+        broken.add(
+            &["publish.body_bytes_max", "history.log_segment_bytes"],
+            format!(
+                "`publish.body_bytes_max` is {}; with a log it must be at most an eighth of \
+                 `history.log_segment_bytes` ({segment}), so that one request always fits one write",
+                publish.body_bytes_max
+            ),
+        );
+    }
     for (index, limits) in history.overrides.iter().enumerate() {
         if let Err(error) = Filter::parse(&limits.topics) {
             let message = format!("`history.overrides[{index}].topics`: {error}");

@@ -28,7 +28,6 @@ use std::time::Instant;
 
 use hashbrown::HashTable;
 use slab::Slab;
-use smallvec::{SmallVec, smallvec};
 
 use self::list::{List, Through};
 use self::topic::{TopicHistory, TopicKey};
@@ -80,10 +79,6 @@ pub enum Retain {
     Delete(Box<str>),
 }
 
-/// Where an event's topics are: see [`History::place`].
-#[derive(Debug)]
-pub struct Places(SmallVec<[TopicKey; 1]>);
-
 /// What the history holds at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -124,6 +119,9 @@ pub struct History {
     forgettings: u64,
     /// `forgettings` when `unknown_to` last rose.
     unknown_at: u64,
+    /// The end of the last hole in the log, and `forgettings` when it was found.
+    damaged_to: u64,
+    damaged_at: u64,
     /// `seq` of the last event.
     newest: u64,
     /// Where the next round of [`History::expire`] goes on.
@@ -150,6 +148,8 @@ impl History {
             unknown_to,
             forgettings: 0,
             unknown_at: 0,
+            damaged_to: 0,
+            damaged_at: 0,
             newest: unknown_to,
             expire_at: 0,
         }
@@ -160,31 +160,51 @@ impl History {
         Totals { topics: self.by_name.len(), ..self.totals }
     }
 
-    /// Where the next event of the order goes: to be appended before anything else happens. Its
-    /// topics' names become those that are here already, so that they are kept once.
-    pub fn place(&mut self, to: &mut Destination) -> Places {
-        match to {
-            Destination::Everyone => Places(smallvec![EVERYONE]),
-            Destination::Topics(topics) => {
-                Places(topics.iter_mut().map(|topic| self.find_or_add(topic)).collect())
+    /// Makes the names of an event's topics those that are here already, so that they are kept once.
+    pub fn share_names(&self, to: &mut Destination) {
+        let Destination::Topics(topics) = to else { return };
+        for topic in topics {
+            if let Some(name) = self.name(topic.as_str()) {
+                *topic = name;
             }
         }
     }
 
+    /// The name that is here already.
+    pub fn name(&self, text: &str) -> Option<Topic> {
+        self.topics[self.find(text)?].name.clone()
+    }
+
     /// Takes the next event of the order. Forgets what the bounds do not allow together with it.
-    #[expect(clippy::needless_pass_by_value, reason = "the places are good for one event")]
-    pub fn append(
-        &mut self,
-        event: &Arc<Event>,
-        places: Places,
-        retain: Option<&Retain>,
-        now: Instant,
-    ) {
+    pub fn append(&mut self, event: &Arc<Event>, retain: Option<&Retain>, now: Instant) {
         self.newest = event.seq;
-        for &key in &places.0 {
-            self.append_to(key, event, retain, now);
+        match &event.to {
+            Destination::Everyone => self.append_to(EVERYONE, event, retain, now),
+            Destination::Topics(topics) => {
+                for topic in topics {
+                    let key = self.find_or_add(topic);
+                    self.append_to(key, event, retain, now);
+                }
+            }
         }
         self.enforce_bounds(now);
+    }
+
+    /// The log has come to its end: what was before `first` is not known any more.
+    pub fn begins_after(&mut self, unknown_to: u64) {
+        self.forgettings += 1;
+        self.unknown_at = self.forgettings;
+        self.unknown_to = self.unknown_to.max(unknown_to);
+        for (_, topic) in &mut self.topics {
+            topic.known_only_after(unknown_to, self.forgettings);
+        }
+    }
+
+    /// The log has a hole up to `to`: nobody knows whose events were in it.
+    pub fn declare_damage(&mut self, to: u64) {
+        self.forgettings += 1;
+        (self.damaged_to, self.damaged_at) = (to, self.forgettings);
+        self.newest = self.newest.max(to);
     }
 
     /// Forgets what is too old, of the next `most` topics. Readers never see what is too old, so
@@ -209,17 +229,13 @@ impl History {
         self.drop_expired_retained(key, now);
     }
 
-    fn find(&self, topic: &Topic) -> Option<TopicKey> {
-        let hash = self.hasher.hash_one(topic.as_str());
-        let is_it = |key: &TopicKey| self.topics[*key].name.as_ref() == Some(topic);
-        self.by_name.find(hash, is_it).copied()
+    fn find(&self, topic: &str) -> Option<TopicKey> {
+        let hash = self.hasher.hash_one(topic);
+        self.by_name.find(hash, |key| self.topics[*key].text() == topic).copied()
     }
 
-    fn find_or_add(&mut self, topic: &mut Topic) -> TopicKey {
-        if let Some(key) = self.find(topic) {
-            if let Some(name) = &self.topics[key].name {
-                topic.clone_from(name);
-            }
+    fn find_or_add(&mut self, topic: &Topic) -> TopicKey {
+        if let Some(key) = self.find(topic.as_str()) {
             return key;
         }
         let limits = self.bounds.limits(topic);

@@ -53,6 +53,8 @@ pub struct Loss {
     pub to: u64,
     /// How many, where it is known.
     pub count: Option<u64>,
+    /// Whether the log was damaged there; else they were too old, or too many.
+    pub by_damage: bool,
 }
 
 /// The next part of a reader's past.
@@ -117,7 +119,7 @@ impl History {
         let mut topics = Topics { known: vec![EVERYONE], unknown: false };
         let (exact, patterns) = split(filters);
         for topic in exact {
-            match self.find(topic) {
+            match self.find(topic.as_str()) {
                 Some(key) => topics.known.push(key),
                 None => topics.unknown = true,
             }
@@ -141,7 +143,7 @@ impl History {
     fn with_values(&self, filters: &[Filter]) -> Topics {
         let mut known = Vec::new();
         let (exact, patterns) = split(filters);
-        known.extend(exact.filter_map(|topic| self.find(topic)));
+        known.extend(exact.filter_map(|topic| self.find(topic.as_str())));
         known.extend(self.retaining.iter().copied().filter(|&key| self.is_of(key, &patterns)));
         Topics { known, unknown: false }
     }
@@ -164,8 +166,12 @@ impl History {
         let (mut lost, mut beyond) = (None::<Loss>, false);
         let is_news = self.unknown_to > place.after && self.unknown_at >= place.told_at;
         if topics.unknown && is_news {
-            lost = Some(Loss { to: self.unknown_to.min(upto), count: None });
+            lost = Some(Loss { to: self.unknown_to.min(upto), count: None, by_damage: false });
             beyond = self.unknown_to > upto;
+        }
+        if self.damaged_to > place.after && self.damaged_at >= place.told_at {
+            let to = lost.map_or(0, |lost| lost.to).max(self.damaged_to.min(upto));
+            lost = Some(Loss { to, count: None, by_damage: true });
         }
         for &key in &topics.known {
             self.forget_old(key, now);
@@ -177,7 +183,7 @@ impl History {
                     of_topic.count = None;
                 }
                 lost = Some(match lost {
-                    Some(lost) => Loss { to: lost.to.max(of_topic.to), count: None },
+                    Some(lost) => Loss { to: lost.to.max(of_topic.to), count: None, ..lost },
                     None => of_topic,
                 });
             }

@@ -20,7 +20,9 @@ impl History {
     pub fn cost_to_retain(&self, to: &Destination, name: &str, bytes: usize) -> usize {
         let keys: Vec<_> = match to {
             Destination::Everyone => vec![Some(EVERYONE)],
-            Destination::Topics(topics) => topics.iter().map(|topic| self.find(topic)).collect(),
+            Destination::Topics(topics) => {
+                topics.iter().map(|topic| self.find(topic.as_str())).collect()
+            }
         };
         let each = bytes + to.size() + name.len() + EVENT_BYTES;
         let cost = |key: Option<TopicKey>| {

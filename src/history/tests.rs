@@ -112,8 +112,6 @@ impl World {
         let draft = Draft::new(&Fields { data: &"x".repeat(data_bytes), ..Fields::default() });
         let frame = draft.seal(EventId { epoch: Epoch::new(0), seq });
         let expires = ttl.map(|ttl| self.now + Duration::from_secs(ttl));
-        let mut to = to;
-        let places = self.history.place(&mut to);
         let event = Arc::new(Event { seq, to, frame, accepted: self.now, expires });
         let size = event.frame.size();
         let retain = retain.filter(|retain| match retain {
@@ -123,7 +121,7 @@ impl World {
             }
             Retain::Delete(_) => true,
         });
-        self.history.append(&event, places, retain.as_ref(), self.now);
+        self.history.append(&event, retain.as_ref(), self.now);
         self.truth.push((event, retain));
     }
 
@@ -355,10 +353,9 @@ fn f45_a_million_topics_are_bounded() {
     for seq in 1..=1_000_000 {
         let draft = Draft::new(&Fields { data: "x", ..Fields::default() });
         let frame = draft.seal(EventId { epoch: Epoch::new(0), seq });
-        let mut to = Destination::Topics([Topic::parse(&format!("t.{seq}")).unwrap()].into());
-        let places = history.place(&mut to);
+        let to = Destination::Topics([Topic::parse(&format!("t.{seq}")).unwrap()].into());
         let event = Arc::new(Event { seq, to, frame, accepted: now, expires: None });
-        history.append(&event, places, None, now);
+        history.append(&event, None, now);
     }
     let totals = history.totals();
     assert_eq!(totals.topics, 1_000);
@@ -366,7 +363,7 @@ fn f45_a_million_topics_are_bounded() {
     // What is gone with its topic is still declared.
     let gone = [Filter::parse("t.5").unwrap()];
     let lost = history.lost(&gone, Place::after(4), u64::MAX, now).unwrap();
-    assert_eq!(lost, Loss { to: 999_000, count: None });
+    assert_eq!(lost, Loss { to: 999_000, count: None, by_damage: false });
     let kept = [Filter::parse("t.1000000").unwrap()];
     assert_eq!(history.lost(&kept, Place::after(999_000), u64::MAX, now), None);
 }
@@ -380,7 +377,7 @@ fn a_loss_is_exact_for_a_topic_that_was_known_all_along() {
     }
     let mut lost =
         |after| world.history.lost(&filters(&[0]), Place::after(after), u64::MAX, world.now);
-    assert_eq!(lost(0), Some(Loss { to: 2, count: Some(2) }));
-    assert_eq!(lost(1), Some(Loss { to: 2, count: None }));
+    assert_eq!(lost(0), Some(Loss { to: 2, count: Some(2), by_damage: false }));
+    assert_eq!(lost(1), Some(Loss { to: 2, count: None, by_damage: false }));
     assert_eq!(lost(2), None);
 }

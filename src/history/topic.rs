@@ -80,6 +80,14 @@ impl TopicHistory {
         }
     }
 
+    /// Of what was before, nothing is known.
+    pub(super) fn known_only_after(&mut self, seq: u64, at: u64) {
+        self.known_from = self.known_from.max(seq);
+        if self.forgotten_to < seq {
+            (self.forgotten_to, self.forgotten_at) = (seq, at);
+        }
+    }
+
     pub(super) fn text(&self) -> &str {
         self.name.as_ref().map_or(BROADCAST, Topic::as_str)
     }
@@ -152,17 +160,17 @@ impl TopicHistory {
         }
         if self.forgot_beyond(upto) {
             let is_all_beyond = self.first > upto && self.known_from <= after;
-            return (!is_all_beyond).then_some(Loss { to: upto, count: None });
+            return (!is_all_beyond).then_some(Loss { to: upto, count: None, by_damage: false });
         }
         let to = self.forgotten_to;
         let is_known = after < self.first && after >= self.known_from && told_at == 0;
         if !is_known {
-            return Some(Loss { to, count: None });
+            return Some(Loss { to, count: None, by_damage: false });
         }
         // A retained value is still there.
         let kept = self.retained.iter().filter(|value| value.event.seq <= to).count() as u64;
         let count = self.forgotten.saturating_sub(kept);
-        (count > 0).then_some(Loss { to, count: Some(count) })
+        (count > 0).then_some(Loss { to, count: Some(count), by_damage: false })
     }
 
     /// What there is after `after`, in order. Expired events are among it.

@@ -57,6 +57,11 @@ impl From<&Refused> for Problem {
             Refused::TooManyKeys => {
                 Self::new(429, "too-many-keys", "Too many idempotency keys", detail).in_field("key")
             }
+            Refused::LogFull => {
+                let title = "Event log full";
+                Self::new(507, "log-full", title, format!("{detail}, try again when there is room"))
+            }
+            Refused::LogFailed => Self::new(503, "log-failed", "Event log failed", detail),
             Refused::RetainedFull => {
                 let title = "Retained values full";
                 Self::new(507, "retained-full", title, detail).in_field("retain")

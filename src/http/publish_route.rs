@@ -16,15 +16,19 @@ use tokio::time::timeout;
 
 use super::{ResponseBody, json, method_not_allowed, problem};
 use crate::error::Problem;
-use crate::hub::{Hub, Receipt};
+use crate::hub::{self, Hub, Receipt};
 use crate::metrics::ShardMetrics;
 use crate::publish::{self, Batch, Format, Rules};
+use crate::sync::{Outcome, Settled};
 
 /// Path of the JSON publish route.
 pub const PATH: &str = "/publish";
 
 /// Path before the topic of the raw publish route.
 pub const TOPICS: &str = "/topics/";
+
+/// Longest wait for the log: a disk that takes longer is not one to wait for.
+const LOG_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Recognises a request that is sent again.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -40,6 +44,8 @@ pub struct PublishRoute {
     pub body_bytes_max: usize,
     /// Longest wait for a complete body.
     pub body_timeout: Duration,
+    /// What an acknowledgement means.
+    pub durability: &'static str,
     /// The cells of the shard that serves this route.
     pub metrics: Arc<ShardMetrics>,
 }
@@ -63,7 +69,7 @@ impl PublishRoute {
     /// Answers a request whose path is [`PATH`] or begins with [`TOPICS`].
     pub async fn answer<S>(&self, head: &Parts, body: &mut Incoming) -> Response<ResponseBody<S>> {
         let response = match self.publish(head, body).await {
-            Ok((receipt, single)) => accepted(&receipt, single),
+            Ok((receipt, single)) => accepted(&receipt, single, self.durability),
             Err(Refused::Method) => method_not_allowed("POST"),
             Err(Refused::Problem(refused)) => {
                 tracing::debug!(path = ?head.uri.path(), ?refused, "refused a publish request");
@@ -107,10 +113,27 @@ impl PublishRoute {
             return Err(refused.in_field(IDEMPOTENCY_KEY).into());
         }
         let published = self.hub.publish(events, key, accepted);
-        let receipt = published.map_err(|error| Problem::from(&error))?;
+        let mut receipt = published.map_err(|error| Problem::from(&error))?;
+        if let Some(logged) = receipt.logged.take() {
+            self.wait_for(logged).await?;
+        }
         self.metrics.events_published.add(receipt.fresh as u64);
         self.metrics.publish.observe(accepted.elapsed());
         Ok((receipt, single))
+    }
+
+    /// Waits until the log has what was published.
+    async fn wait_for(&self, logged: Settled) -> Result<(), Problem> {
+        match timeout(LOG_PATIENCE, logged).await {
+            Ok(Outcome::Logged) => Ok(()),
+            Ok(Outcome::Full) => Err(Problem::from(&hub::Refused::LogFull)),
+            Ok(Outcome::Failed) => Err(Problem::from(&hub::Refused::LogFailed)),
+            Err(_) => {
+                let detail = "the event log's disk does not answer; whether the events will be \
+                              published is not known: send them again with an idempotency key";
+                Err(Problem::new(503, "log-slow", "Event log too slow", detail))
+            }
+        }
     }
 
     /// Reads the body, never holding more than the bound. One that is announced too large is not
@@ -201,13 +224,17 @@ fn format(headers: &HeaderMap) -> Result<Format, Refused> {
     Err(refused.in_field("content-type").into())
 }
 
-fn accepted<S>(receipt: &Receipt, single: bool) -> Response<ResponseBody<S>> {
+fn accepted<S>(
+    receipt: &Receipt,
+    single: bool,
+    durability: &'static str,
+) -> Response<ResponseBody<S>> {
     let mut ids = receipt.ids().map(|id| id.to_string());
     let ids = match ids.next() {
         Some(id) if single => Ids::Id(id),
         first => Ids::Ids(first.into_iter().chain(ids).collect()),
     };
-    let answer = Accepted { ids, durability: "memory", duplicate: receipt.fresh == 0 };
+    let answer = Accepted { ids, durability, duplicate: receipt.fresh == 0 };
     let body = serde_json::to_string(&answer).expect("an answer is strings and a flag");
     json(StatusCode::ACCEPTED, body)
 }

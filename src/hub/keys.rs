@@ -34,6 +34,29 @@ pub enum Key {
     Event(Arc<[u8]>),
 }
 
+const REQUEST: u8 = b'r';
+const EVENT: u8 = b'e';
+
+impl Key {
+    /// As the log keeps it.
+    pub(super) fn to_log(&self) -> Vec<u8> {
+        let (kind, key) = match self {
+            Self::Request(key) => (REQUEST, key),
+            Self::Event(key) => (EVENT, key),
+        };
+        [&[kind], &key[..]].concat()
+    }
+
+    /// What the log has kept.
+    pub(super) fn from_log(text: &[u8]) -> Option<Self> {
+        match text.split_first()? {
+            (&REQUEST, key) => Some(Self::Request(key.into())),
+            (&EVENT, key) => Some(Self::Event(key.into())),
+            _ => None,
+        }
+    }
+}
+
 /// The events that were published with a key: consecutive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Published {
@@ -43,7 +66,7 @@ pub(super) struct Published {
 
 pub(super) struct Keys {
     bounds: KeyBounds,
-    published: HashMap<Key, Published>,
+    published: HashMap<Key, (Published, Instant)>,
     /// By age: all are remembered for the same time.
     oldest_first: VecDeque<(Instant, Key)>,
 }
@@ -54,7 +77,7 @@ impl Keys {
     }
 
     pub(super) fn find(&self, key: &Key) -> Option<Published> {
-        self.published.get(key).copied()
+        self.published.get(key).map(|(published, _)| *published)
     }
 
     /// Whether so many more can be remembered.
@@ -64,18 +87,37 @@ impl Keys {
 
     /// Remembers a key that is not known yet.
     pub(super) fn add(&mut self, key: Key, published: Published, now: Instant) {
-        let replaced = self.published.insert(key.clone(), published);
+        let replaced = self.published.insert(key.clone(), (published, now));
         debug_assert_eq!(replaced, None);
         self.oldest_first.push_back((now, key));
+    }
+
+    /// Takes a key back whose events were not published after all.
+    pub(super) fn remove(&mut self, key: &Key) {
+        self.published.remove(key);
+    }
+
+    /// An event that the log has kept, of a key that may have several.
+    pub(super) fn recover(&mut self, key: Key, seq: u64, accepted: Instant) {
+        match self.published.get_mut(&key) {
+            Some((published, _)) if published.first + published.count as u64 == seq => {
+                published.count += 1;
+            }
+            Some(_) => {}
+            None => self.add(key, Published { first: seq, count: 1 }, accepted),
+        }
     }
 
     /// Forgets the keys whose time is over.
     pub(super) fn forget_old(&mut self, now: Instant) {
         while let Some((since, _)) = self.oldest_first.front()
             && now.saturating_duration_since(*since) >= self.bounds.window
-            && let Some((_, key)) = self.oldest_first.pop_front()
+            && let Some((since, key)) = self.oldest_first.pop_front()
         {
-            self.published.remove(&key);
+            // It may have been taken back, and added again.
+            if self.published.get(&key).is_some_and(|(_, added)| *added == since) {
+                self.published.remove(&key);
+            }
         }
         if self.published.is_empty() && self.oldest_first.capacity() > 0 {
             *self = Self::new(self.bounds);

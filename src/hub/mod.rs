@@ -5,22 +5,27 @@
 //! anything of it is ordered. Called by `publish`'s callers, and by shards for the past.
 
 mod keys;
+mod recovery;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use keys::{KEY_BYTES_MAX, Key, KeyBounds};
+pub use recovery::Recovery;
+pub use waiting::{LogRecord, OrderedBatch, WallClock};
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::keys::{Keys, Published};
+use self::waiting::{OrderedEvent, Waiting};
 use crate::event::{Destination, Event};
 use crate::history::{Bounds, History, Loss, Page, PageBounds, Past, Place, Retain, Totals};
 use crate::sse::{Draft, Epoch, EventId};
-use crate::sync::Mailbox;
+use crate::sync::{Mailbox, Outcome, Settled, Ticket};
 use crate::topic::Filter;
 
 /// Topics looked through for what is too old with each [`Hub::tidy`].
@@ -51,6 +56,10 @@ pub enum Refused {
     TooManyKeys,
     /// Retained values would take more than they may. Nothing but removing some helps.
     RetainedFull,
+    /// The log's disk has no room. The publisher should try again when there is some.
+    LogFull,
+    /// The log has failed. Nothing helps but to look at the disk and start again.
+    LogFailed,
 }
 
 impl fmt::Display for Refused {
@@ -63,6 +72,8 @@ impl fmt::Display for Refused {
             Self::RetainedFull => {
                 write!(f, "the retained values of all topics take as many bytes as they may")
             }
+            Self::LogFull => write!(f, "the disk of the event log is full"),
+            Self::LogFailed => write!(f, "the event log has failed, and takes nothing more"),
         }
     }
 }
@@ -70,12 +81,14 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 /// The ids of a published batch, in the batch's order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Receipt {
     epoch: Epoch,
     seqs: Seqs,
     /// How many of the events were published now; the others had been before.
     pub fresh: usize,
+    /// Where there is a log: settled once the batch is in it. Until then the ids are not to be told.
+    pub logged: Option<Settled>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +120,8 @@ pub struct Hub {
     retains: AtomicBool,
     /// Held while a batch gets its ids and goes to every mailbox: this is what makes it one order.
     order: Mutex<Order>,
+    /// Told when something has begun to wait for the log.
+    to_log: Condvar,
     mailboxes: Box<[Arc<EventMailbox>]>,
 }
 
@@ -114,6 +129,12 @@ pub struct Hub {
 struct Order {
     history: History,
     keys: Keys,
+    /// The last `seq` that was given. Where there is no log, that is the head.
+    ordered: u64,
+    /// What has its `seq` and is not in the log yet; absent where there is no log.
+    waiting: Option<Waiting>,
+    /// Whether the log has failed.
+    failed: bool,
 }
 
 /// What is new of a batch, and what was published before.
@@ -129,20 +150,53 @@ enum Found {
     Fresh(usize),
 }
 
+impl Found {
+    /// Its `seq`, where the first fresh one has `first`.
+    fn seq(&self, first: u64) -> u64 {
+        match self {
+            Self::Published(seq) => *seq,
+            Self::Fresh(at) => first + *at as u64,
+        }
+    }
+}
+
 impl Hub {
-    /// A hub in front of these shards' mailboxes. `epoch` must be fresh: ids of an epoch that has
-    /// been in use before would name two different events.
+    /// A hub in front of these shards' mailboxes, without a log. `epoch` must be fresh: ids of an
+    /// epoch that has been in use before would name two different events.
     pub fn new(
         epoch: Epoch,
         mailboxes: impl IntoIterator<Item = Arc<EventMailbox>>,
         history: Bounds,
         keys: KeyBounds,
     ) -> Self {
+        let (history, keys) = (History::new(history, 0), Keys::new(keys));
+        let order = Order { history, keys, ordered: 0, waiting: None, failed: false };
+        Self::of(epoch, mailboxes, order)
+    }
+
+    /// A hub that goes on where a log ends: see [`Recovery`].
+    pub fn with_log(
+        epoch: Epoch,
+        mailboxes: impl IntoIterator<Item = Arc<EventMailbox>>,
+        recovery: Recovery,
+    ) -> Self {
+        let Recovery { history, keys, head, .. } = recovery;
+        let waiting = Some(Waiting::default());
+        let order = Order { history, keys, ordered: head, waiting, failed: false };
+        Self::of(epoch, mailboxes, order)
+    }
+
+    fn of(
+        epoch: Epoch,
+        mailboxes: impl IntoIterator<Item = Arc<EventMailbox>>,
+        order: Order,
+    ) -> Self {
         Self {
             epoch,
-            head: AtomicU64::new(0),
-            retains: AtomicBool::new(false),
-            order: Mutex::new(Order { history: History::new(history, 0), keys: Keys::new(keys) }),
+            head: AtomicU64::new(order.ordered),
+            retains: AtomicBool::new(order.history.totals().retained > 0),
+            order: Mutex::new(order),
+            to_log: Condvar::new(),
             mailboxes: mailboxes.into_iter().collect(),
         }
     }
@@ -168,10 +222,47 @@ impl Hub {
         now: Instant,
     ) -> Result<Receipt, Refused> {
         let receipt = self.order().publish(self, batch, key, now)?;
+        match receipt.logged {
+            Some(_) => self.to_log.notify_one(),
+            None => self.wake_shards(),
+        }
+        Ok(receipt)
+    }
+
+    fn wake_shards(&self) {
         for mailbox in &self.mailboxes {
             mailbox.wake();
         }
-        Ok(receipt)
+    }
+
+    /// Waits until something is to be logged, or for so long. Called by the log's thread.
+    pub fn wait_for_log(&self, longest: Duration) -> bool {
+        let is_idle = |order: &mut Order| {
+            order.waiting.as_ref().is_none_or(|waiting| waiting.batches.is_empty())
+        };
+        let order = self.to_log.wait_timeout_while(self.order(), longest, is_idle);
+        let (mut order, _) = order.unwrap_or_else(PoisonError::into_inner);
+        !is_idle(&mut order)
+    }
+
+    /// Shows the log's thread what is to be logged, oldest first, as long as it `takes` it. Returns
+    /// how many batches it has taken.
+    pub fn show_to_log(&self, takes: impl FnMut(&OrderedBatch) -> bool) -> usize {
+        let order = self.order();
+        let batches = order.waiting.iter().flat_map(|waiting| &waiting.batches);
+        batches.map(takes).take_while(|taken| *taken).count()
+    }
+
+    /// Delivers the oldest batches, which are in the log now.
+    pub fn logged(&self, batches: usize, now: Instant) {
+        self.order().deliver_logged(self, batches, now);
+        self.wake_shards();
+    }
+
+    /// Nothing that waits has come into the log: it is as if it had never been ordered. After
+    /// [`Outcome::Failed`] nothing is taken any more.
+    pub fn not_logged(&self, outcome: Outcome) {
+        self.order().take_back(self, outcome);
     }
 
     /// The last `seq` that is in every mailbox.
@@ -217,6 +308,11 @@ impl Hub {
         order.history.totals()
     }
 
+    /// Whether the log has failed.
+    pub fn has_failed(&self) -> bool {
+        self.order().failed
+    }
+
     /// How full the fullest mailbox is, from 0 to 1.
     pub fn fill(&self) -> f64 {
         self.mailboxes.iter().map(|mailbox| mailbox.fill()).fold(0.0, f64::max)
@@ -235,30 +331,49 @@ impl Order {
         key: Option<Key>,
         now: Instant,
     ) -> Result<Receipt, Refused> {
-        let receipt = |seqs, fresh| Receipt { epoch: hub.epoch, seqs, fresh };
+        if self.failed {
+            return Err(Refused::LogFailed);
+        }
+        let epoch = hub.epoch;
         if let Some(run) = key.as_ref().and_then(|key| self.find(key, now)) {
-            return Ok(receipt(Seqs::Run(run), 0));
+            let logged = self.join(run.first);
+            return Ok(Receipt { epoch, seqs: Seqs::Run(run), fresh: 0, logged });
         }
         let Sorted { fresh, places } = self.sort_out(batch, now);
         self.check_room(hub, &fresh, key.is_some())?;
-        let first = hub.head.load(Ordering::Relaxed) + 1;
-        let run = Published { first, count: fresh.len() };
-        for (seq, submission) in (first..).zip(fresh) {
-            self.publish_one(hub, seq, submission, now);
-        }
-        hub.head.store(first + run.count as u64 - 1, Ordering::Release);
-        hub.retains.store(self.history.totals().retained > 0, Ordering::Release);
-        if places.is_empty() {
-            if let Some(key) = key {
-                self.keys.add(key, run, now);
-            }
-            return Ok(receipt(Seqs::Run(run), run.count));
-        }
-        let seq_of = |found: &Found| match found {
-            Found::Published(seq) => *seq,
-            Found::Fresh(at) => first + *at as u64,
+        let run = Published { first: self.ordered + 1, count: fresh.len() };
+        let seqs = match places.is_empty() {
+            true => Seqs::Run(run),
+            false => Seqs::Each(places.iter().map(|found| found.seq(run.first)).collect()),
         };
-        Ok(receipt(Seqs::Each(places.iter().map(seq_of).collect()), run.count))
+        if let Some(key) = &key {
+            self.keys.add(key.clone(), run, now);
+        }
+        let events: Vec<_> = (run.first..)
+            .zip(fresh)
+            .map(|(seq, submission)| self.order_one(hub, seq, submission, now))
+            .collect();
+        self.ordered += run.count as u64;
+        let logged = match &mut self.waiting {
+            None => {
+                self.deliver(hub, events, now);
+                None
+            }
+            Some(waiting) if !events.is_empty() => {
+                let ticket = Ticket::new();
+                let tickets = vec![Arc::clone(&ticket)];
+                waiting.push(OrderedBatch { events, run, key, tickets });
+                Some(Settled(ticket))
+            }
+            // All of it was published before, and the last of it may be on its way into the log.
+            Some(_) => places.iter().map(|found| found.seq(0)).max().and_then(|seq| self.join(seq)),
+        };
+        Ok(Receipt { epoch, seqs, fresh: run.count, logged })
+    }
+
+    /// Has a publisher wait for an event that it has sent before.
+    fn join(&mut self, seq: u64) -> Option<Settled> {
+        self.waiting.as_mut()?.join(seq).map(Settled)
     }
 
     fn find(&mut self, key: &Key, now: Instant) -> Option<Published> {
@@ -291,8 +406,13 @@ impl Order {
     }
 
     fn check_room(&self, hub: &Hub, fresh: &[Submission], with_key: bool) -> Result<(), Refused> {
-        let bytes = fresh.iter().map(|event| event.draft.size() + event.to.size()).sum();
-        if !hub.mailboxes.iter().all(|mailbox| mailbox.has_room(fresh.len(), bytes)) {
+        let fresh_bytes: usize =
+            fresh.iter().map(|event| event.draft.size() + event.to.size()).sum();
+        // What waits for the log has its room already.
+        let waiting = self.waiting.as_ref();
+        let (ahead, ahead_bytes) = waiting.map_or((0, 0), |ahead| (ahead.events, ahead.bytes));
+        let (events, bytes) = (ahead + fresh.len(), ahead_bytes + fresh_bytes);
+        if !hub.mailboxes.iter().all(|mailbox| mailbox.has_room(events, bytes)) {
             return Err(Refused::Overloaded);
         }
         let keys = fresh.iter().filter(|event| event.key.is_some()).count();
@@ -312,18 +432,58 @@ impl Order {
         }
     }
 
-    fn publish_one(&mut self, hub: &Hub, seq: u64, submission: Submission, now: Instant) {
+    /// Gives an event its place.
+    fn order_one(
+        &mut self,
+        hub: &Hub,
+        seq: u64,
+        submission: Submission,
+        now: Instant,
+    ) -> OrderedEvent {
         let Submission { mut to, draft, ttl, retain, key } = submission;
-        let places = self.history.place(&mut to);
-        let frame = draft.seal(EventId { epoch: hub.epoch, seq });
+        self.history.share_names(&mut to);
+        let frame = draft.seal(hub.id(seq));
         let expires = ttl.and_then(|ttl| now.checked_add(ttl));
+        if let Some(key) = &key {
+            self.keys.add(key.clone(), Published { first: seq, count: 1 }, now);
+        }
         let event = Arc::new(Event { seq, to, frame, accepted: now, expires });
-        self.history.append(&event, places, retain.as_ref(), now);
-        for mailbox in &hub.mailboxes {
-            mailbox.push(Arc::clone(&event));
+        OrderedEvent { event, retain, key }
+    }
+
+    /// Appends events to the history and queues them to every shard.
+    fn deliver(&mut self, hub: &Hub, events: Vec<OrderedEvent>, now: Instant) {
+        let Some(last) = events.last().map(|last| last.event.seq) else { return };
+        for OrderedEvent { event, retain, .. } in events {
+            self.history.append(&event, retain.as_ref(), now);
+            for mailbox in &hub.mailboxes {
+                mailbox.push(Arc::clone(&event));
+            }
         }
-        if let Some(key) = key {
-            self.keys.add(key, Published { first: seq, count: 1 }, now);
+        hub.head.store(last, Ordering::Release);
+        hub.retains.store(self.history.totals().retained > 0, Ordering::Release);
+    }
+
+    fn deliver_logged(&mut self, hub: &Hub, batches: usize, now: Instant) {
+        for _ in 0..batches {
+            let Some(batch) = self.waiting.as_mut().and_then(Waiting::pop) else { return };
+            let OrderedBatch { events, tickets, .. } = batch;
+            self.deliver(hub, events, now);
+            tickets.iter().for_each(|ticket| ticket.settle(Outcome::Logged));
         }
+    }
+
+    fn take_back(&mut self, hub: &Hub, outcome: Outcome) {
+        self.failed |= outcome == Outcome::Failed;
+        while let Some(batch) = self.waiting.as_mut().and_then(Waiting::pop) {
+            for key in batch.events.iter().filter_map(|ordered| ordered.key.as_ref()) {
+                self.keys.remove(key);
+            }
+            if let Some(key) = &batch.key {
+                self.keys.remove(key);
+            }
+            batch.tickets.iter().for_each(|ticket| ticket.settle(outcome));
+        }
+        self.ordered = hub.head();
     }
 }

@@ -110,3 +110,94 @@ fn retained_values_have_so_much_room() {
     assert_eq!(publish(&hub, vec![retained("a", 600)]), Ok(vec![2]));
     assert_eq!(hub.tidy(Instant::now()).retained, 1);
 }
+
+fn hub_with_log() -> (Hub, Arc<EventMailbox>) {
+    let mailbox = Arc::new(EventMailbox::new(8, 1 << 20));
+    let clock = WallClock { now: Instant::now(), now_ms: 1_000_000 };
+    let recovery = Recovery::new(Bounds::default(), KeyBounds::default(), clock);
+    (Hub::with_log(Epoch::new(5), [Arc::clone(&mailbox)], recovery), mailbox)
+}
+
+fn outcome(receipt: &Receipt) -> Option<Outcome> {
+    let mut settled = receipt.logged.clone().expect("there is a log");
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::Pin::new(&mut settled).poll(&mut cx) {
+        std::task::Poll::Ready(outcome) => Some(outcome),
+        std::task::Poll::Pending => None,
+    }
+}
+
+#[test]
+fn nothing_is_delivered_before_it_is_in_the_log() {
+    let (hub, mailbox) = hub_with_log();
+    let now = Instant::now();
+    let first = hub.publish(vec![submission("a"), submission("b")], None, now).unwrap();
+    let second = hub.publish(vec![submission("c")], None, now).unwrap();
+    assert_eq!((hub.head(), mailbox.len(), outcome(&first)), (0, 0, None));
+    assert!(hub.wait_for_log(Duration::ZERO));
+    let mut shown = Vec::new();
+    let taken = hub.show_to_log(|batch| {
+        let clock = WallClock { now, now_ms: 0 };
+        shown.extend(batch.records(clock).map(|record| record.as_log().seq));
+        shown.len() <= 2
+    });
+    assert_eq!((taken, shown), (1, vec![1, 2, 3]));
+    hub.logged(1, now);
+    assert_eq!((hub.head(), mailbox.len()), (2, 2));
+    assert_eq!((outcome(&first), outcome(&second)), (Some(Outcome::Logged), None));
+    hub.logged(1, now);
+    assert_eq!((hub.head(), outcome(&second)), (3, Some(Outcome::Logged)));
+    assert!(!hub.wait_for_log(Duration::ZERO));
+}
+
+#[test]
+fn f63_without_room_on_the_disk_it_is_as_if_nothing_had_been_published() {
+    let (hub, mailbox) = hub_with_log();
+    let now = Instant::now();
+    let request = || Some(Key::Request(b"r"[..].into()));
+    let first = hub.publish(vec![keyed("a", "k")], None, now).unwrap();
+    let second = hub.publish(vec![submission("b")], request(), now).unwrap();
+    hub.not_logged(Outcome::Full);
+    assert_eq!((outcome(&first), outcome(&second)), (Some(Outcome::Full), Some(Outcome::Full)));
+    assert_eq!((hub.head(), mailbox.len()), (0, 0));
+    // The ids and the keys are free again: nobody has seen them.
+    let again = hub.publish(vec![keyed("a", "k")], request(), now).unwrap();
+    assert_eq!((again.fresh, again.ids().next().map(|id| id.seq)), (1, Some(1)));
+    hub.logged(1, now);
+    assert_eq!((hub.head(), outcome(&again)), (1, Some(Outcome::Logged)));
+}
+
+#[test]
+fn f64_after_a_failure_of_the_log_nothing_is_taken() {
+    let (hub, _) = hub_with_log();
+    let receipt = hub.publish(vec![submission("a")], None, Instant::now()).unwrap();
+    hub.not_logged(Outcome::Failed);
+    assert_eq!(outcome(&receipt), Some(Outcome::Failed));
+    assert!(hub.has_failed());
+    assert_eq!(publish(&hub, vec![submission("b")]), Err(Refused::LogFailed));
+}
+
+#[test]
+fn who_sends_again_what_is_on_its_way_waits_for_it_too() {
+    let (hub, _) = hub_with_log();
+    let now = Instant::now();
+    publish(&hub, vec![submission("before")]).unwrap();
+    let first = hub.publish(vec![keyed("a", "k")], None, now).unwrap();
+    let again = hub.publish(vec![keyed("a", "k")], None, now).unwrap();
+    assert_eq!((again.fresh, again.ids().next().map(|id| id.seq)), (0, Some(2)));
+    hub.logged(1, now);
+    assert_eq!((outcome(&first), outcome(&again)), (None, None));
+    hub.logged(1, now);
+    assert_eq!((outcome(&first), outcome(&again)), (Some(Outcome::Logged), Some(Outcome::Logged)));
+    let later = hub.publish(vec![keyed("a", "k")], None, now).unwrap();
+    assert!(later.logged.is_none(), "it is there already");
+}
+
+#[test]
+fn what_waits_for_the_log_has_its_room() {
+    let (hub, _) = hub_with_log();
+    for _ in 0..4 {
+        publish(&hub, vec![submission("a"), submission("b")]).unwrap();
+    }
+    assert_eq!(publish(&hub, vec![submission("c")]), Err(Refused::Overloaded));
+}

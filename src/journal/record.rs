@@ -12,8 +12,8 @@ use crate::topic::Topic;
 /// may be smaller, and then a record must fit into it.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 
-/// Longest idempotency key, in bytes.
-pub const KEY_BYTES_MAX: usize = 256;
+/// Longest idempotency key, in bytes: what a publisher may give, and one that says of what it is.
+pub const KEY_BYTES_MAX: usize = 257;
 
 /// `length u32, flags u8, accepted_ms u64`: what every record starts with.
 pub(super) const FRONT: usize = 4 + 1 + 8;

@@ -269,9 +269,10 @@ impl Streams {
 /// older than the last lost event: topics forget at different times.
 fn gap_before(page: &Encoded, replay: &Replay) -> Option<Gap> {
     let owed = replay.gap.or_else(|| {
-        let Replay { reason, place, told_to, .. } = *replay;
+        let Replay { place, told_to, .. } = *replay;
         // What is lost beside a loss of unknown extent has been told with it.
         let lost = page.lost.filter(|lost| lost.count.is_some() || lost.to > told_to)?;
+        let reason = if lost.by_damage { GapReason::Corrupt } else { replay.reason };
         let after = if lost.to > told_to { place.after.max(told_to) } else { place.after };
         Some(Gap { after: Some(after), to: lost.to, cursor: lost.to, count: lost.count, reason })
     })?;

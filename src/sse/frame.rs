@@ -184,6 +184,18 @@ impl Frame {
     }
 }
 
+impl Frame {
+    /// A frame that was a [`Frame::chunk`] before. `None` if it is none.
+    pub fn from_chunk(chunk: &[u8]) -> Option<Self> {
+        let size = chunk.iter().take(8 + CRLF.len()).position(|&byte| byte == b'\n')?;
+        let bare_at = size + 1;
+        let is_whole = chunk[..bare_at].ends_with(CRLF)
+            && chunk.len() > bare_at + CRLF.len()
+            && chunk.ends_with(CRLF);
+        is_whole.then(|| Self { chunk: Bytes::copy_from_slice(chunk), bare_at: bare_at as u8 })
+    }
+}
+
 /// A comment that moves the client's cursor: no event is dispatched, since there is no data, but
 /// "set the last event ID string … to the last event ID buffer" comes first (WHATWG HTML 9.2.6).
 pub fn comment(id: EventId) -> Frame {

@@ -11,11 +11,13 @@ pub enum GapReason {
     Epoch,
     /// The client's cursor is of this epoch but beyond its last event.
     Ahead,
+    /// The log on disk was damaged there.
+    Corrupt,
 }
 
 impl GapReason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 4] = [Self::Slow, Self::Expired, Self::Epoch, Self::Ahead];
+    pub const ALL: [Self; 5] = [Self::Slow, Self::Expired, Self::Epoch, Self::Ahead, Self::Corrupt];
 
     /// The word on the wire and in labels.
     pub const fn as_str(self) -> &'static str {
@@ -24,6 +26,7 @@ impl GapReason {
             Self::Expired => "expired",
             Self::Epoch => "epoch",
             Self::Ahead => "ahead",
+            Self::Corrupt => "corrupt",
         }
     }
 }

@@ -2,8 +2,10 @@
 //! same code runs under loom's scheduler.
 
 mod mailbox;
+mod ticket;
 
 pub use mailbox::{Mailbox, Weigh};
+pub use ticket::{Outcome, Settled, Ticket};
 
 #[cfg(not(tidegate_loom))]
 pub(crate) mod primitives {

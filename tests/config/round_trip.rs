@@ -6,9 +6,9 @@ use std::time::Duration;
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 use tidegate::config::schema::{
     Control, HeartbeatKind, History, HistoryOverride, Log, LogFormat, Mailbox, Publish, Server,
-    Slow, Stream,
+    Slow, Store, Stream,
 };
-use tidegate::config::units::{Bytes, Interval};
+use tidegate::config::units::{Bytes, Fsync, Interval};
 use tidegate::config::{self, Config, Flag, Overrides};
 
 use crate::{set, with_environment};
@@ -107,10 +107,28 @@ fn history() -> impl Strategy<Value = History> {
     );
     let overrides = prop::collection::vec(limits, 0..3);
     let of_topic = (count(), bytes(), interval());
-    (of_topic, bytes(), count(), bytes(), count(), overrides).prop_map(
-        |(of_topic, total_bytes_max, topics_max, retained_bytes_max, replays_max, overrides)| {
+    let store = prop_oneof![Just(Store::Memory), Just(Store::Disk)];
+    let fsync = prop_oneof![Just(Fsync::Always), interval().prop_map(Fsync::Every)];
+    let log = (store, any::<String>(), fsync, bytes(), interval(), bytes());
+    (log, of_topic, bytes(), count(), bytes(), count(), overrides).prop_map(
+        |(
+            log,
+            of_topic,
+            total_bytes_max,
+            topics_max,
+            retained_bytes_max,
+            replays_max,
+            overrides,
+        )| {
+            let (store, path, fsync, log_bytes_max, log_age_max, log_segment_bytes) = log;
             let (events_max, bytes_max, age_max) = of_topic;
             History {
+                store,
+                path,
+                fsync,
+                log_bytes_max,
+                log_age_max,
+                log_segment_bytes,
                 events_max,
                 bytes_max,
                 age_max,
