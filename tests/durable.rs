@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -121,6 +122,48 @@ fn an_orderly_end_leaves_a_log_without_a_fault() {
     for n in 50..100 {
         back.expect_data(&n.to_string());
     }
+}
+
+#[test]
+fn f66_damage_in_the_log_is_a_gap_for_who_comes_back() {
+    let folder = folder();
+    let mut gateway = with_log(folder.path(), "50ms").start();
+    let ids: Vec<_> = (0..200).map(|n| gateway.topic("t").publish(&n.to_string())).collect();
+    gateway.terminate();
+    gateway.wait();
+    let file = folder.path().join("log/0000000001.log");
+    let mut bytes = fs::read(&file).expect("the log's first file");
+    // The file is longer than what was written: its rest is reserved.
+    let written = bytes.iter().rposition(|&byte| byte != 0).expect("a log");
+    bytes[written / 2] ^= 0x10;
+    fs::write(&file, bytes).expect("the log's first file");
+
+    let gateway = with_log(folder.path(), "50ms").start();
+    gateway.expect_log("damaged from here on");
+    let mut back = gateway.subscriber("topic=t").after(&ids[9]).open();
+    assert!(!back.expect_hello().resumed);
+    let gap = back.expect_named("gap");
+    let data: Value = serde_json::from_str(&gap.data).expect("JSON");
+    assert_eq!((&data["reason"], &data["count"]), (&"corrupt".into(), &Value::Null));
+    assert_eq!(data["after"], *ids[9]);
+    // What was before the damage is there, unchanged; what was after it, nobody is given.
+    let mut next = 10;
+    let new = gateway.topic("t").publish("new");
+    loop {
+        let event = back.expect_event();
+        if event.id == new {
+            assert_eq!(event.data, "new");
+            break;
+        }
+        assert_eq!((&event.id, event.data), (&ids[next], next.to_string()));
+        next += 1;
+    }
+    assert!((20..180).contains(&next), "{next} events were left");
+    assert!(parts(&new).1 > parts(data["to"].as_str().expect("an id")).1);
+    assert!(parts(&new).1 > parts(&ids[199]).1, "no id is given twice");
+    // Who has everything after the damage is told nothing.
+    let mut prompt = gateway.subscriber("topic=t").after(&new).open();
+    assert!(prompt.expect_hello().resumed);
 }
 
 #[test]
