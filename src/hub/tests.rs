@@ -1,6 +1,7 @@
 //! Order, all-or-nothing, the ids a publisher is told, and what a key recognises.
 
 use super::*;
+use crate::journal::{self, Ended, Item, Record, Recovered, To};
 use crate::sse::Fields;
 use crate::topic::Topic;
 
@@ -200,4 +201,44 @@ fn what_waits_for_the_log_has_its_room() {
         publish(&hub, vec![submission("a"), submission("b")]).unwrap();
     }
     assert_eq!(publish(&hub, vec![submission("c")]), Err(Refused::Overloaded));
+}
+
+#[test]
+fn f71_a_clock_that_was_set_back_or_on_loses_no_event_and_gives_no_id_twice() {
+    let now = Instant::now();
+    for (accepted_ms, now_ms, is_kept) in
+        [(1_000_000, 1_000, true), (1_000, 1_000, true), (1_000, 1_000 + 7_200_000, false)]
+    {
+        let clock = WallClock { now, now_ms };
+        let mut recovery = Recovery::new(Bounds::default(), KeyBounds::default(), clock);
+        let frame = submission("x").draft.seal(EventId { epoch: Epoch::new(5), seq: 1 });
+        recovery.take(Item::Record(Record {
+            seq: 1,
+            accepted_ms,
+            expires_ms: None,
+            to: To::Everyone,
+            retain: journal::Retain::No,
+            key: None,
+            frame: frame.chunk(),
+        }));
+        let recovered = Recovered {
+            epoch: Epoch::new(5),
+            next_seq: 2,
+            first_seq: 1,
+            ended: Ended::Killed,
+            records: 1,
+            bytes: 0,
+            findings: Vec::new(),
+            holes: Vec::new(),
+        };
+        let mailbox = Arc::new(EventMailbox::new(8, 1 << 20));
+        let hub = Hub::with_log(Epoch::new(5), [mailbox], recovery.finish(&recovered));
+        let start = Place::after(0);
+        let lost = hub.lost(&[], start, 1, now);
+        assert_eq!(lost.is_none(), is_kept, "too old is declared, {accepted_ms} at {now_ms}");
+        let bounds = PageBounds { events_max: 9, bytes_max: 9_999 };
+        let page = hub.page(&[], Past::Events, start, 1, bounds, now);
+        assert_eq!(page.events.len(), usize::from(is_kept));
+        assert_eq!(publish(&hub, vec![submission("y")]), Ok(vec![2]));
+    }
 }
