@@ -212,7 +212,8 @@ impl Hub {
     }
 
     /// Orders a batch, appends it to the history and queues it to every shard: all of it, or when it
-    /// is refused nothing. Events whose key is known are not published again, nor is anything when
+    /// is refused nothing. Where there is a log, that waits until the batch is in it, and the receipt
+    /// says when. Events whose key is known are not published again, nor is anything when
     /// `key`, the whole request's, is. `now` is when the request was accepted. Never waits for a
     /// consumer.
     pub fn publish(
