@@ -8,12 +8,14 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response};
 use http_body_util::Empty;
-use hyper::body::Incoming;
 
 use crate::error::Problem;
 use crate::http::publish_route::{self, PublishRoute};
-use crate::http::{Answer, Handler, ResponseBody, method_not_allowed, not_found, problem, text};
+use crate::http::{
+    Answer, Handler, RequestBody, ResponseBody, method_not_allowed, not_found, problem, text,
+};
 use crate::metrics::Metrics;
+use crate::net::Peer;
 use crate::subscribe::Subscription;
 
 /// A shard that has not turned for this long is broken: its loop turns every second.
@@ -39,7 +41,12 @@ type Page = Response<ResponseBody<NoStream>>;
 impl Handler for Admin {
     type Stream = NoStream;
 
-    async fn handle(self: Rc<Self>, head: Parts, body: &mut Incoming) -> Answer<NoStream> {
+    async fn handle(
+        self: Rc<Self>,
+        head: Parts,
+        body: &mut RequestBody,
+        _: &Peer,
+    ) -> Answer<NoStream> {
         Answer::Response(self.answer(&head, body).await)
     }
 
@@ -49,7 +56,7 @@ impl Handler for Admin {
 }
 
 impl Admin {
-    async fn answer(&self, head: &Parts, body: &mut Incoming) -> Page {
+    async fn answer(&self, head: &Parts, body: &mut RequestBody) -> Page {
         let path = head.uri.path();
         if path == publish_route::PATH || path.starts_with(publish_route::TOPICS) {
             return self.publish.answer(head, body).await;

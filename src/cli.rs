@@ -114,6 +114,9 @@ struct Settings {
     /// Address of the internal listener: publish, health, metrics [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDRESS")]
     internal: Option<String>,
+    /// URL of the app server that gets everything else, like "http://127.0.0.1:3000"
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
     /// Shard threads; 0 means one per core [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     shards: Option<String>,
@@ -142,6 +145,7 @@ impl Settings {
         let named = [
             ("--listen", "server.listen", self.listen),
             ("--internal", "server.internal", self.internal),
+            ("--upstream", "proxy.upstream", self.upstream),
             ("--shards", "server.shards", self.shards),
             ("--log-level", "log.level", self.log_level),
             ("--log-format", "log.format", self.log_format),

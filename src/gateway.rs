@@ -26,6 +26,7 @@ use crate::hub::{EventMailbox, Hub, KeyBounds, Recovery};
 use crate::journal::{self, BootId, Folder, Journal, SyncMode};
 use crate::metrics::Metrics;
 use crate::net::{self, SocketOptions};
+use crate::proxy::Plan;
 use crate::publish::Rules;
 use crate::shard::{Lifecycle, LifecycleWatch, Shard};
 use crate::sse::Epoch;
@@ -124,6 +125,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         History { fsync: Fsync::Always, .. } => "synced",
     };
     let control = ControlEvents::new(&config.stream, hub.epoch());
+    let proxy = Arc::new(Plan::new(&config.proxy));
     let rules = Arc::new(Rules::new(&config.publish, control.reserved()));
 
     let (advance, lifecycle) = watch::channel(Lifecycle::Running);
@@ -164,6 +166,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
             public,
             internal,
             admin,
+            proxy: Arc::clone(&proxy),
             connections: (Arc::clone(&connections), connections_max),
             lifecycle,
             drained: drained_tx.clone(),

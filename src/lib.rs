@@ -20,6 +20,8 @@
 //! waits in a ring (`shard/ring.rs`) that drops its oldest and owes a gap. Every delivery is
 //! counted ([`metrics`]).
 //!
+//! **Every other request** goes through the [`proxy`] to an app server, and its answer comes back.
+//!
 //! `ARCHITECTURE.md` has the thread model, the invariants and the reasons.
 
 pub mod admin;
@@ -35,6 +37,7 @@ pub mod hub;
 pub mod journal;
 pub mod metrics;
 pub mod net;
+pub mod proxy;
 pub mod publish;
 pub mod query;
 pub mod shard;

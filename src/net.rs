@@ -19,6 +19,24 @@ pub struct SocketOptions {
     pub keepalive: Duration,
 }
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it comes from.
+    pub address: SocketAddr,
+    /// How it speaks to us.
+    pub scheme: Scheme,
+}
+
+/// How a client speaks to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
 /// Unsent bytes in the kernel above which a socket is not writable. What is stale must wait in the
 /// ring, where it can be dropped, and not in the kernel.
 const NOTSENT_LOWAT_BYTES: u32 = 16 * 1024;
@@ -66,10 +84,11 @@ fn listen_one(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpLis
 }
 
 /// Accepts a connection that is there already. The runtime would first wait to be told of it.
-pub fn accept_now(listener: &impl AsFd) -> io::Result<TcpStream> {
-    let (socket, _) = SockRef::from(listener).accept()?;
+pub fn accept_now(listener: &impl AsFd) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, address) = SockRef::from(listener).accept()?;
     socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    let address = address.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+    Ok((socket.into(), address))
 }
 
 /// Bounds what the kernel holds for a stream.

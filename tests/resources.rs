@@ -14,6 +14,7 @@ use http_body_util::Empty;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{Connection, Deadline, Gateway, Received, Subscriber, eventually, metrics, pause};
 use tidegate::http::{Answer, Handler, LeftoverBounds, Options, serve, text};
+use tidegate::net::{Peer, Scheme};
 use tokio::task::LocalSet;
 
 /// What the gateway keeps of its descriptors for everything but public connections.
@@ -207,7 +208,8 @@ impl Handler for Panicky {
     async fn handle(
         self: Rc<Self>,
         head: http::request::Parts,
-        _: &mut hyper::body::Incoming,
+        _: &mut tidegate::http::RequestBody,
+        _: &Peer,
     ) -> Answer<Self::Stream> {
         assert_ne!(head.uri.path(), "/panic", "the test wants this panic");
         Answer::Response(text("text/plain", "well".to_owned()))
@@ -237,9 +239,10 @@ fn serve_panicky() -> SocketAddr {
             };
             let handler = Rc::new(Panicky);
             loop {
-                let (stream, _) = listener.accept().await.expect("a connection");
-                let serve = serve(stream, Rc::clone(&handler), options, std::future::pending());
-                tokio::task::spawn_local(serve);
+                let (stream, address) = listener.accept().await.expect("a connection");
+                let peer = Peer { address, scheme: Scheme::Http };
+                let (handler, never) = (Rc::clone(&handler), std::future::pending());
+                tokio::task::spawn_local(serve(stream, peer, handler, options, never));
             }
         });
     });

@@ -14,6 +14,7 @@ pub mod schema;
 mod strings;
 pub mod units;
 mod validate;
+pub mod web;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

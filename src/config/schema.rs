@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::proxy::{Balance, DEFAULT_UPSTREAM, HostHeader, Proxy, Route, Upstream};
 use super::units::{Bytes, Fsync, Interval};
+
+mod proxy;
 
 /// The whole configuration of one gateway process.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -24,6 +27,8 @@ pub struct Config {
     pub mailbox: Mailbox,
     /// What is written to standard error.
     pub log: Log,
+    /// Everything that is no stream of ours.
+    pub proxy: Proxy,
 }
 
 /// Listeners, shards and sockets.

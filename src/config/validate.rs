@@ -66,6 +66,7 @@ impl Config {
         history(&self.history, &self.publish, &mut broken);
         mailbox(&self.mailbox, &mut broken);
         log(&self.log, &mut broken);
+        proxy::proxy(&self.proxy, &mut broken);
         if broken.0.is_empty() { Ok(()) } else { Err(broken.0) }
     }
 }
@@ -299,5 +300,6 @@ impl Broken {
     }
 }
 
+mod proxy;
 #[cfg(test)]
 mod tests;

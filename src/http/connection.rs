@@ -24,7 +24,6 @@ use bytes::{Bytes, BytesMut};
 use http::header::EXPECT;
 use http::request::Parts;
 use http::{Request, Response, Version};
-use http_body_util::Either;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -35,7 +34,9 @@ use tokio::time::timeout;
 
 use super::io::Sniffed;
 use super::leftover::{LeftoverBounds, settle};
-use super::{LocalExec, ResponseBody};
+use super::{LocalExec, RequestBody, ResponseBody};
+use crate::net::Peer;
+use crate::proxy::Tunnel;
 use crate::subscribe::Subscription;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113, 3.4).
@@ -78,18 +79,21 @@ pub enum Answer<S> {
     Response(Response<ResponseBody<S>>),
     /// The request becomes a stream.
     Stream(Subscription),
+    /// The connection goes on with another protocol after this response.
+    Upgrade(Response<ResponseBody<S>>, Box<Tunnel>),
 }
 
 /// Answers the requests of one listener.
 pub trait Handler: 'static {
     /// The body of a stream that stays in hyper.
-    type Stream: Body<Data = Bytes, Error = Infallible> + 'static;
+    type Stream: Body<Data = Bytes, Error = Infallible> + Unpin + 'static;
 
     /// Answers one request. What it leaves of the body is seen to by the connection.
     fn handle(
         self: Rc<Self>,
         head: Parts,
-        body: &mut Incoming,
+        body: &mut RequestBody,
+        peer: &Peer,
     ) -> impl Future<Output = Answer<Self::Stream>>;
 
     /// Opens a stream over HTTP/2.
@@ -120,6 +124,7 @@ pub enum Outcome {
 /// progress is answered.
 pub async fn serve<H: Handler>(
     mut stream: TcpStream,
+    peer: Peer,
     handler: Rc<H>,
     options: Options,
     shutdown: impl Future<Output = ()>,
@@ -146,10 +151,10 @@ pub async fn serve<H: Handler>(
     };
     match sniffed {
         Ok(Ok(Protocol::Http1)) => {
-            serve_http1(stream, prefix.freeze(), handler, options, shutdown).await
+            serve_http1(stream, peer, prefix.freeze(), handler, options, shutdown).await
         }
         Ok(Ok(Protocol::Http2)) => {
-            serve_http2(stream, prefix.freeze(), handler, options, shutdown).await;
+            serve_http2(stream, peer, prefix.freeze(), handler, options, shutdown).await;
             Outcome::Closed
         }
         // The client left, or was silent too long, before it said anything.
@@ -180,21 +185,40 @@ async fn sniff(stream: &mut TcpStream, prefix: &mut BytesMut) -> io::Result<Prot
 async fn answer<H: Handler>(
     handler: Rc<H>,
     request: Request<Incoming>,
+    peer: &Peer,
     leftover: LeftoverBounds,
 ) -> Answer<H::Stream> {
-    let (head, mut body) = request.into_parts();
+    let (head, body) = request.into_parts();
+    let mut body = RequestBody::new(body);
     let awaited = head.headers.contains_key(EXPECT);
-    let mut answer = handler.handle(head, &mut body).await;
+    let mut answer = handler.handle(head, &mut body, peer).await;
     if let Answer::Response(response) = &mut answer {
         settle(response, body, awaited, leftover).await;
     }
     answer
 }
 
-type Recorded = Rc<RefCell<Option<(Subscription, Version)>>>;
+/// What a connection becomes when it is done with requests.
+enum Next {
+    Stream(Subscription, Version),
+    Tunnel(Box<Tunnel>),
+}
+
+impl Next {
+    fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(..))
+    }
+
+    fn is_tunnel(&self) -> bool {
+        matches!(self, Self::Tunnel(_))
+    }
+}
+
+type Recorded = Rc<RefCell<Option<Next>>>;
 
 async fn serve_http1<H: Handler>(
     stream: TcpStream,
+    peer: Peer,
     prefix: Bytes,
     handler: Rc<H>,
     options: Options,
@@ -207,10 +231,14 @@ async fn serve_http1<H: Handler>(
         let handler = Rc::clone(&handler);
         let (recorded, flushed) = (Rc::clone(&recorded), Rc::clone(&flushed));
         Box::pin(async move {
-            match answer(handler, request, options.leftover).await {
+            match answer(handler, request, &peer, options.leftover).await {
                 Answer::Response(response) => Ok::<_, Infallible>(response),
+                Answer::Upgrade(response, tunnel) => {
+                    *recorded.borrow_mut() = Some(Next::Tunnel(tunnel));
+                    Ok(response)
+                }
                 Answer::Stream(subscription) => {
-                    *recorded.borrow_mut() = Some((subscription, version));
+                    *recorded.borrow_mut() = Some(Next::Stream(subscription, version));
                     flushed.set(false);
                     pending().await
                 }
@@ -227,12 +255,13 @@ async fn serve_http1<H: Handler>(
         .serve_connection(io, service);
 
     let mut shutting_down = false;
-    let subscribed = poll_fn(|cx| {
+    let next = poll_fn(|cx| {
         loop {
             if connection.poll_without_shutdown(cx).is_ready() {
-                return Poll::Ready(None);
+                // After a 101, hyper has nothing more to do.
+                return Poll::Ready(recorded.borrow_mut().take_if(|next| next.is_tunnel()));
             }
-            if recorded.borrow().is_some() && flushed.get() {
+            if recorded.borrow().as_ref().is_some_and(Next::is_stream) && flushed.get() {
                 return Poll::Ready(recorded.borrow_mut().take());
             }
             // After the request that is there: told to shut down, hyper does not read another.
@@ -247,9 +276,18 @@ async fn serve_http1<H: Handler>(
 
     let parts = connection.into_parts();
     let stream = parts.io.into_inner();
-    let Some((subscription, version)) = subscribed else {
-        close(stream).await;
-        return Outcome::Closed;
+    let (subscription, version) = match next {
+        Some(Next::Stream(subscription, version)) => (subscription, version),
+        Some(Next::Tunnel(tunnel)) => {
+            if let Err(error) = tunnel.run(stream, parts.read_buf).await {
+                tracing::debug!(%error, "an upgraded connection broke off");
+            }
+            return Outcome::Closed;
+        }
+        None => {
+            close(stream).await;
+            return Outcome::Closed;
+        }
     };
     match stream.into_std() {
         Ok(socket) => Outcome::Takeover(Takeover { socket, subscription, version }),
@@ -277,6 +315,7 @@ async fn close(mut stream: TcpStream) {
 
 async fn serve_http2<H: Handler>(
     stream: TcpStream,
+    peer: Peer,
     prefix: Bytes,
     handler: Rc<H>,
     options: Options,
@@ -285,10 +324,13 @@ async fn serve_http2<H: Handler>(
     let service = service_fn(|request: Request<Incoming>| {
         let handler = Rc::clone(&handler);
         async move {
-            let answered = answer(Rc::clone(&handler), request, options.leftover).await;
+            let answered = answer(Rc::clone(&handler), request, &peer, options.leftover).await;
             Ok::<_, Infallible>(match answered {
-                Answer::Response(response) => response,
-                Answer::Stream(subscription) => handler.open(subscription).map(Either::Right),
+                // HTTP/2 has no upgrades: the route does not offer one.
+                Answer::Response(response) | Answer::Upgrade(response, _) => response,
+                Answer::Stream(subscription) => {
+                    handler.open(subscription).map(ResponseBody::Stream)
+                }
             })
         }
     });

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use http::Response;
 use http::header::{CONNECTION, HeaderValue};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use tokio::time::timeout;
+
+use super::RequestBody;
 
 /// How much of an unread body is read and thrown away so that its connection can go on.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +26,7 @@ pub struct LeftoverBounds {
 /// (`Expect`): then it has sent nothing and gets none.
 pub(super) async fn settle<B>(
     response: &mut Response<B>,
-    body: Incoming,
+    body: RequestBody,
     awaited: bool,
     bounds: LeftoverBounds,
 ) {
@@ -39,7 +41,7 @@ pub(super) async fn settle<B>(
 }
 
 /// Whether the body's end came within `bytes_max`.
-async fn discard(mut body: Incoming, bytes_max: usize) -> bool {
+async fn discard(mut body: RequestBody, bytes_max: usize) -> bool {
     let mut length = 0;
     while length <= bytes_max {
         match body.frame().await {

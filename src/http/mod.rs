@@ -10,9 +10,11 @@ mod leftover;
 mod problem;
 pub mod public;
 pub mod publish_route;
+mod request_body;
 mod response;
 
 pub use connection::{Answer, Handler, Options, Outcome, Takeover, serve};
 pub use exec::LocalExec;
 pub use leftover::LeftoverBounds;
+pub use request_body::RequestBody;
 pub use response::{ResponseBody, json, method_not_allowed, not_found, problem, text};

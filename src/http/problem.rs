@@ -2,6 +2,7 @@
 
 use crate::error::Problem;
 use crate::hub::Refused;
+use crate::proxy::ProxyError;
 use crate::publish::{Fault, PublishError};
 use crate::subscribe::SubscribeError;
 use crate::topic::TopicError;
@@ -67,5 +68,24 @@ impl From<&Refused> for Problem {
                 Self::new(507, "retained-full", title, detail).in_field("retain")
             }
         }
+    }
+}
+
+impl From<&ProxyError> for Problem {
+    fn from(error: &ProxyError) -> Self {
+        let (status, slug, title) = match error {
+            ProxyError::NoRoute => (404, "not-found", "Not found"),
+            ProxyError::DotSegments => (400, "bad-path", "Bad path"),
+            ProxyError::Method(_) => (405, "method-not-allowed", "Method not allowed"),
+            ProxyError::MaxForwards => (400, "bad-max-forwards", "Bad Max-Forwards"),
+            ProxyError::Busy { .. } => (503, "upstream-busy", "Upstream busy"),
+            ProxyError::Unreachable { .. } => (502, "upstream-unreachable", "Upstream unreachable"),
+            ProxyError::BadResponse { .. } => (502, "bad-upstream", "Bad upstream response"),
+            ProxyError::ConnectTimeout { .. } | ProxyError::ResponseTimeout { .. } => {
+                (504, "upstream-timeout", "Upstream timeout")
+            }
+            ProxyError::Body => (408, "body-timeout", "Body timeout"),
+        };
+        Self::new(status, slug, title, error.to_string())
     }
 }

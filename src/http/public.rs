@@ -1,12 +1,14 @@
-//! The public listener's routes: streams, and 404 for everything else.
+//! The public listener's routes: streams of ours, and the app servers' answers to everything else.
 
 use http::request::Parts;
 use http::{Method, Response};
-use http_body_util::Either;
-use hyper::body::{Body, Incoming};
+use http_body_util::Full;
+use hyper::body::Body as _;
 
-use super::{Answer, method_not_allowed, not_found, problem};
+use super::{Answer, RequestBody, ResponseBody, method_not_allowed, not_found, problem};
 use crate::error::Problem;
+use crate::net::Peer;
+use crate::proxy::{Exchange, Proxy, ProxyError};
 use crate::subscribe;
 
 /// Header fields of every stream, apart from what each HTTP version adds.
@@ -18,11 +20,8 @@ pub const STREAM_HEADERS: [(&str, &str); 4] = [
     ("vary", "accept"),
 ];
 
-/// Answers a request to the public listener.
-pub fn answer<S>(head: &Parts, body: &Incoming, topics_max: usize) -> Answer<S> {
-    if head.uri.path() != subscribe::PATH {
-        return Answer::Response(not_found(head.uri.path()));
-    }
+/// Answers a request for a stream.
+pub fn subscribe<S>(head: &Parts, body: &RequestBody, topics_max: usize) -> Answer<S> {
     if head.method != Method::GET && head.method != Method::HEAD {
         return Answer::Response(method_not_allowed("GET, HEAD"));
     }
@@ -37,9 +36,36 @@ pub fn answer<S>(head: &Parts, body: &Incoming, topics_max: usize) -> Answer<S> 
             Answer::Response(problem(&Problem::from(&error)))
         }
         Ok(_) if head.method == Method::HEAD => {
-            Answer::Response(stream_head(Either::Left(http_body_util::Full::default())))
+            Answer::Response(stream_head(ResponseBody::Full(Full::default())))
         }
         Ok(subscription) => Answer::Stream(subscription),
+    }
+}
+
+/// Has an app server answer.
+pub async fn forward<S>(
+    proxy: &Proxy,
+    head: Parts,
+    body: &mut RequestBody,
+    peer: &Peer,
+) -> Answer<S> {
+    let path = head.uri.path().to_owned();
+    match proxy.exchange(head, body.take(), peer).await {
+        Ok(Exchange::Response(response)) => {
+            Answer::Response(response.map(|body| ResponseBody::Proxied(Box::new(body))))
+        }
+        Ok(Exchange::Upgrade(response, tunnel)) => {
+            let response = response.map(|body| ResponseBody::Proxied(Box::new(body)));
+            Answer::Upgrade(response, Box::new(tunnel))
+        }
+        Err(ProxyError::NoRoute) => Answer::Response(not_found(&path)),
+        Err(error) => {
+            if error.is_the_servers() {
+                let cause = std::error::Error::source(&error).map(tracing::field::display);
+                tracing::warn!(%error, cause, path, "a request was not answered");
+            }
+            Answer::Response(problem(&Problem::from(&error)))
+        }
     }
 }
 

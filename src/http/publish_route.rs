@@ -9,12 +9,12 @@ use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::{ResponseBody, json, method_not_allowed, problem};
+use super::{RequestBody, ResponseBody, json, method_not_allowed, problem};
 use crate::error::Problem;
 use crate::hub::{self, Hub, Receipt};
 use crate::metrics::ShardMetrics;
@@ -67,7 +67,11 @@ struct Accepted {
 
 impl PublishRoute {
     /// Answers a request whose path is [`PATH`] or begins with [`TOPICS`].
-    pub async fn answer<S>(&self, head: &Parts, body: &mut Incoming) -> Response<ResponseBody<S>> {
+    pub async fn answer<S>(
+        &self,
+        head: &Parts,
+        body: &mut RequestBody,
+    ) -> Response<ResponseBody<S>> {
         let response = match self.publish(head, body).await {
             Ok((receipt, single)) => accepted(&receipt, single, self.durability),
             Err(Refused::Method) => method_not_allowed("POST"),
@@ -80,7 +84,11 @@ impl PublishRoute {
         response
     }
 
-    async fn publish(&self, head: &Parts, body: &mut Incoming) -> Result<(Receipt, bool), Refused> {
+    async fn publish(
+        &self,
+        head: &Parts,
+        body: &mut RequestBody,
+    ) -> Result<(Receipt, bool), Refused> {
         if head.method != Method::POST {
             return Err(Refused::Method);
         }
@@ -138,7 +146,7 @@ impl PublishRoute {
 
     /// Reads the body, never holding more than the bound. One that is announced too large is not
     /// held at all.
-    async fn read(&self, body: &mut Incoming) -> Result<Bytes, Refused> {
+    async fn read(&self, body: &mut RequestBody) -> Result<Bytes, Refused> {
         let max = self.body_bytes_max;
         if body.size_hint().lower() > max as u64 {
             return Err(too_large(max));
@@ -151,7 +159,7 @@ impl PublishRoute {
 }
 
 /// Reads a body of at most `max` bytes. One that arrives in one piece is not copied.
-async fn collect(body: &mut Incoming, max: usize) -> Result<Bytes, Refused> {
+async fn collect(body: &mut RequestBody, max: usize) -> Result<Bytes, Refused> {
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {

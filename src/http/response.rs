@@ -1,14 +1,61 @@
 //! Responses: JSON, text, problems.
 
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
-use http_body_util::{Either, Full};
+use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
 
 use crate::error::Problem;
+use crate::proxy::Download;
 
-/// A body that is complete, or a stream of `S`.
-pub type ResponseBody<S> = Either<Full<Bytes>, S>;
+/// A response's body.
+#[derive(Debug)]
+pub enum ResponseBody<S> {
+    /// One that is complete.
+    Full(Full<Bytes>),
+    /// A stream of ours.
+    Stream(S),
+    /// An app server's.
+    Proxied(Box<Download>),
+}
+
+impl<S: Body<Data = Bytes, Error = Infallible> + Unpin> Body for ResponseBody<S> {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.get_mut() {
+            Self::Full(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Stream(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Proxied(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(body) => body.is_end_stream(),
+            Self::Stream(body) => body.is_end_stream(),
+            Self::Proxied(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(body) => body.size_hint(),
+            Self::Stream(body) => body.size_hint(),
+            Self::Proxied(body) => body.size_hint(),
+        }
+    }
+}
 
 /// A response with a complete body.
 fn full<S>(
@@ -16,7 +63,7 @@ fn full<S>(
     content_type: &'static str,
     body: Bytes,
 ) -> Response<ResponseBody<S>> {
-    let mut response = Response::new(Either::Left(Full::new(body)));
+    let mut response = Response::new(ResponseBody::Full(Full::new(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::Response;
 use http::request::Parts;
-use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
@@ -15,9 +15,10 @@ use super::body::StreamBody;
 use super::places::{Permit, Places};
 use super::streams::Streams;
 use super::{Lifecycle, LifecycleWatch};
-use crate::http::{Answer, Handler, Options, Outcome, Takeover, public, serve};
-use crate::net;
-use crate::subscribe::Subscription;
+use crate::http::{Answer, Handler, Options, Outcome, RequestBody, Takeover, public, serve};
+use crate::net::{self, Peer, Scheme};
+use crate::proxy::Proxy;
+use crate::subscribe::{self, Subscription};
 
 /// Pauses after a failed accept: doubled up to the longest while it keeps failing. The connections
 /// wait in the kernel's backlog.
@@ -51,9 +52,9 @@ impl<H: Handler> Acceptor<H> {
                 accepted = self.accept() => accepted,
             };
             match accepted {
-                Ok(stream) => {
+                Ok((stream, address)) => {
                     pause = PAUSE_MIN;
-                    self.serve(stream, take_over.clone());
+                    self.serve(stream, address, take_over.clone());
                 }
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
@@ -67,20 +68,27 @@ impl<H: Handler> Acceptor<H> {
         }
         // What the kernel has accepted for us already is not turned away.
         while !self.places.full()
-            && let Ok(stream) = net::accept_now(&self.listener).and_then(TcpStream::from_std)
+            && let Ok((stream, address)) = net::accept_now(&self.listener)
+            && let Ok(stream) = TcpStream::from_std(stream)
         {
-            self.serve(stream, take_over.clone());
+            self.serve(stream, address, take_over.clone());
         }
     }
 
-    async fn accept(&self) -> io::Result<TcpStream> {
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         while self.places.full() {
             sleep(FULL_PAUSE).await;
         }
-        Ok(self.listener.accept().await?.0)
+        self.listener.accept().await
     }
 
-    fn serve(&self, stream: TcpStream, take_over: impl Fn(Takeover, Permit) + 'static) {
+    fn serve(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        take_over: impl Fn(Takeover, Permit) + 'static,
+    ) {
+        let peer = Peer { address, scheme: Scheme::Http };
         let permit = self.places.take();
         let handler = Rc::clone(&self.handler);
         let (options, until) = (self.options, self.until);
@@ -88,7 +96,7 @@ impl<H: Handler> Acceptor<H> {
         // If this task panics, its connection dies and the shard lives on.
         tokio::task::spawn_local(async move {
             let shutdown = async move { lifecycle.reached(until).await };
-            match serve(stream, handler, options, shutdown).await {
+            match serve(stream, peer, handler, options, shutdown).await {
                 Outcome::Closed => {}
                 Outcome::Takeover(takeover) => take_over(takeover, permit),
             }
@@ -107,17 +115,26 @@ fn is_the_peers(error: &io::Error) -> bool {
     )
 }
 
-/// The public listener: streams.
+/// The public listener: streams, and the app servers behind.
 pub(super) struct Public {
     pub(super) streams: Rc<RefCell<Streams>>,
     pub(super) topics_max: usize,
+    pub(super) proxy: Rc<Proxy>,
 }
 
 impl Handler for Public {
     type Stream = StreamBody;
 
-    async fn handle(self: Rc<Self>, head: Parts, body: &mut Incoming) -> Answer<StreamBody> {
-        public::answer(&head, body, self.topics_max)
+    async fn handle(
+        self: Rc<Self>,
+        head: Parts,
+        body: &mut RequestBody,
+        peer: &Peer,
+    ) -> Answer<StreamBody> {
+        match head.uri.path() {
+            subscribe::PATH => public::subscribe(&head, body, self.topics_max),
+            _ => public::forward(&self.proxy, head, body, peer).await,
+        }
     }
 
     fn open(&self, subscription: Subscription) -> Response<StreamBody> {

@@ -61,6 +61,7 @@ use crate::config::schema::Config;
 use crate::http::{Handler, LeftoverBounds, Options, Takeover};
 use crate::hub::{EventMailbox, Hub};
 use crate::metrics::{ListenerName, Metrics, ShardMetrics};
+use crate::proxy::{Plan, Proxy};
 
 /// Where the gateway is in its life. Only ever goes forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,6 +109,8 @@ pub struct Shard<H> {
     pub internal: TcpListener,
     /// Answers the internal listener's requests.
     pub admin: H,
+    /// The way to the app servers, the same for all shards.
+    pub proxy: Arc<Plan>,
     /// Connections of the public listener, all shards together, and how many there may be.
     pub connections: (Arc<AtomicUsize>, usize),
     /// The gateway's lifecycle.
@@ -126,7 +129,7 @@ const DRAIN_PER_STREAM: Duration = Duration::from_millis(2);
 /// What is read and thrown away of a body that a public request should not have had.
 const PUBLIC_LEFTOVER_BYTES_MAX: usize = 64 * 1024;
 
-/// How often the hub forgets what is too old.
+/// How often what is too old is looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// How often a draining shard looks whether it is done.
@@ -156,6 +159,7 @@ impl<H: Handler> Shard<H> {
         let streams =
             Streams::new(&self.config, Arc::clone(&self.hub), self.mailbox, Arc::clone(&cells))?;
         let streams = Rc::new(RefCell::new(streams));
+        let proxy = Rc::new(Proxy::new(self.proxy));
         let places = |name, (taken, max)| Places::new(taken, max, name, Arc::clone(&cells));
 
         let public = Acceptor {
@@ -164,6 +168,7 @@ impl<H: Handler> Shard<H> {
             handler: Rc::new(Public {
                 streams: Rc::clone(&streams),
                 topics_max: self.config.stream.topics_max,
+                proxy: Rc::clone(&proxy),
             }),
             options: options(PUBLIC_LEFTOVER_BYTES_MAX),
             lifecycle: self.lifecycle.clone(),
@@ -187,6 +192,7 @@ impl<H: Handler> Shard<H> {
         };
         let accepting = tokio::task::spawn_local(public.run(open));
         tokio::task::spawn_local(internal.run(|_, _| ()));
+        tokio::task::spawn_local(close_old_connections(proxy));
         if self.index == 0 {
             tokio::task::spawn_local(keep_house(self.hub, Arc::clone(&cells)));
         }
@@ -214,6 +220,14 @@ async fn keep_house(hub: Arc<Hub>, metrics: Arc<ShardMetrics>) {
         metrics.history_bytes.set(totals.bytes as u64);
         metrics.history_topics.set(totals.topics as u64);
         metrics.retained_bytes.set(totals.retained_bytes as u64);
+    }
+}
+
+/// Closes the connections to app servers that nobody uses any more.
+async fn close_old_connections(proxy: Rc<Proxy>) {
+    loop {
+        sleep(HOUSEKEEPING).await;
+        proxy.tidy(Instant::now());
     }
 }
 

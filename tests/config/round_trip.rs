@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 use tidegate::config::schema::{
-    Control, HeartbeatKind, History, HistoryOverride, Log, LogFormat, Mailbox, Publish, Server,
-    Slow, Store, Stream,
+    Balance, Control, HeartbeatKind, History, HistoryOverride, HostHeader, Log, LogFormat, Mailbox,
+    Proxy, Publish, Route, Server, Slow, Store, Stream, Upstream,
 };
 use tidegate::config::units::{Bytes, Fsync, Interval};
+use tidegate::config::web::{
+    FieldName, FieldValue, HostPattern, MethodName, Network, OptionalUrl, PathPrefix, ServerUrl,
+};
 use tidegate::config::{self, Config, Flag, Overrides};
 
 use crate::{set, with_environment};
@@ -142,6 +145,75 @@ fn history() -> impl Strategy<Value = History> {
     )
 }
 
+fn proxy() -> impl Strategy<Value = Proxy> {
+    use prop::collection::{btree_map, vec};
+    let url = || {
+        (any::<[u8; 4]>(), any::<u16>()).prop_map(|([a, b, c, d], port)| {
+            read::<ServerUrl>(format!("http://{a}.{b}.{c}.{d}:{port}"))
+        })
+    };
+    let name = || "[a-z][a-z0-9-]{0,8}";
+    let field = || name().prop_map(read::<FieldName>);
+    let fields = move || btree_map(field(), "[!-~]{0,8}".prop_map(read::<FieldValue>), 0..3);
+    let path = || "(/[a-z]{1,5}){0,3}/".prop_map(read::<PathPrefix>);
+    let balance = prop_oneof![Just(Balance::LeastRequests), Just(Balance::RoundRobin)];
+    let times = [interval(), interval(), interval(), interval(), interval()];
+    let numbers = (count(), count(), any::<u32>());
+    let upstream = (name(), vec(url(), 0..3), balance, times, numbers).prop_map(
+        |(name, servers, balance, times, (idle_max, requests_max, failures_max))| {
+            let [connect_timeout, response_timeout, body_timeout, keepalive, ejection] = times;
+            Upstream {
+                balance,
+                connect_timeout,
+                response_timeout,
+                body_timeout,
+                keepalive,
+                idle_max,
+                requests_max,
+                failures_max,
+                ejection,
+                ..Upstream::new(&name, servers)
+            }
+        },
+    );
+    let host = "((\\*\\.)?[a-z]{1,5}\\.[a-z]{2})?".prop_map(read::<HostPattern>);
+    let methods = vec("[A-Z]{1,8}".prop_map(read::<MethodName>), 0..3);
+    let host_header = prop_oneof![Just(HostHeader::Client), Just(HostHeader::Server)];
+    let changes = (fields(), vec(field(), 0..3), fields(), vec(field(), 0..3));
+    let route = (host, path(), methods, name(), prop::option::of(path()), host_header, changes)
+        .prop_map(|(host, path, methods, upstream, rewrite, host_header, changes)| {
+            let (request_set, request_remove, response_set, response_remove) = changes;
+            Route {
+                host,
+                path,
+                methods,
+                upstream,
+                rewrite,
+                host_header,
+                request_set,
+                request_remove,
+                response_set,
+                response_remove,
+            }
+        });
+    let network = (any::<[u8; 4]>(), 0..=32_u8)
+        .prop_map(|([a, b, c, d], bits)| read::<Network>(format!("{a}.{b}.{c}.{d}/{bits}")));
+    let url = prop::option::of(url()).prop_map(OptionalUrl);
+    (url, vec(network, 0..3), interval(), vec(upstream, 0..3), vec(route, 0..3)).prop_map(
+        |(upstream, trusted, upgrade_idle_timeout, upstreams, routes)| Proxy {
+            upstream,
+            trusted,
+            upgrade_idle_timeout,
+            upstreams,
+            routes,
+        },
+    )
+}
+
+fn read<T: TryFrom<String, Error = String>>(text: impl Into<String>) -> T {
+    T::try_from(text.into()).expect("the text is made right")
+}
+
 fn configuration() -> impl Strategy<Value = Config> {
     let publish = (bytes(), bytes(), count(), count(), interval(), count()).prop_map(|values| {
         let (body_bytes_max, event_bytes_max, batch_events_max, topics_max, ..) = values;
@@ -159,14 +231,15 @@ fn configuration() -> impl Strategy<Value = Config> {
         (count(), bytes()).prop_map(|(events_max, bytes_max)| Mailbox { events_max, bytes_max });
     let format = prop_oneof![Just(LogFormat::Text), Just(LogFormat::Json)];
     let log = (any::<String>(), format).prop_map(|(level, format)| Log { level, format });
-    (server(), stream(), publish, history(), mailbox, log).prop_map(
-        |(server, stream, publish, history, mailbox, log)| Config {
+    (server(), stream(), publish, history(), mailbox, log, proxy()).prop_map(
+        |(server, stream, publish, history, mailbox, log, proxy)| Config {
             server,
             stream,
             publish,
             history,
             mailbox,
             log,
+            proxy,
         },
     )
 }

@@ -20,11 +20,13 @@ pub mod http;
 pub mod lines;
 pub mod loadtest;
 pub mod metrics;
+pub mod origin;
 pub mod sse;
 pub mod subscriber;
 
 pub use deadline::{Deadline, PATIENCE, eventually, pause};
 pub use gateway::{Builder, Gateway, Topic, run_cli};
 pub use http::{Connection, Received, Response, http, percent_encode};
+pub use origin::{Origin, OriginConnection, Request};
 pub use sse::{Decoder, Event};
 pub use subscriber::{End, Gap, Hello, Stop, Subscribe, Subscriber};

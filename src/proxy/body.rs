@@ -1,0 +1,153 @@
+//! Bodies on their way: frame by frame, with a watch on those that stop.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use super::activity::{Activity, Watch};
+use super::pool::Lease;
+
+/// A request's body, to the server.
+#[derive(Debug)]
+pub(super) struct Upload {
+    incoming: Option<Incoming>,
+    activity: Activity,
+}
+
+impl Upload {
+    pub(super) fn new(incoming: Option<Incoming>, activity: Activity) -> Self {
+        Self { incoming, activity }
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        let polled = Pin::new(incoming).poll_frame(cx);
+        match &polled {
+            Poll::Pending => self.activity.await_client(),
+            Poll::Ready(Some(Err(_))) => self.activity.fail_client(),
+            Poll::Ready(_) => self.activity.note(),
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+/// A response's body, from the server. Holds the server's connection until the body has ended.
+#[derive(Debug)]
+pub struct Download(Option<Pulled>);
+
+#[derive(Debug)]
+struct Pulled {
+    incoming: Incoming,
+    lease: Option<Lease>,
+    activity: Activity,
+    watch: Watch,
+    silence_max: Duration,
+    /// Why there is no more of it.
+    failed: Option<io::Error>,
+}
+
+impl Download {
+    /// No body.
+    pub(super) fn empty() -> Self {
+        Self(None)
+    }
+
+    pub(super) fn new(incoming: Incoming, lease: Lease, activity: Activity) -> Self {
+        let silence_max = lease.limits.body_timeout;
+        let watch = Watch::new(activity.clone());
+        let lease = Some(lease);
+        let mut pulled = Pulled { incoming, lease, activity, watch, silence_max, failed: None };
+        pulled.give_back_at_end();
+        Self(Some(pulled))
+    }
+}
+
+impl Pulled {
+    fn give_back_at_end(&mut self) {
+        if self.incoming.is_end_stream()
+            && let Some(lease) = self.lease.take()
+        {
+            lease.give_back();
+        }
+    }
+
+    fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        if let Poll::Ready(polled) = Pin::new(&mut self.incoming).poll_frame(cx) {
+            return Poll::Ready(polled);
+        }
+        // The body has asked the connection for more: only now does that read on.
+        if let Some(lease) = &mut self.lease {
+            lease.drive(cx);
+        }
+        Pin::new(&mut self.incoming).poll_frame(cx)
+    }
+
+    /// Has hyper write what it has got so far before it is told: it throws that away on an error.
+    fn fail<T>(&mut self, error: io::Error, cx: &mut Context<'_>) -> Poll<T> {
+        self.lease = None;
+        self.failed = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let Some(pulled) = &mut self.0 else { return Poll::Ready(None) };
+        if let Some(error) = pulled.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        match pulled.poll_pull(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                pulled.activity.note();
+                pulled.give_back_at_end();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                if let Some(lease) = pulled.lease.take() {
+                    lease.give_back();
+                }
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => pulled.fail(io::Error::other(error), cx),
+            Poll::Pending => match pulled.watch.poll_silent(pulled.silence_max, cx) {
+                Poll::Ready(()) => pulled.fail(io::ErrorKind::TimedOut.into(), cx),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|pulled| pulled.incoming.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or(SizeHint::with_exact(0), |pulled| pulled.incoming.size_hint())
+    }
+}

@@ -1,0 +1,93 @@
+//! One HTTP/1 connection to a server. It has no task of its own: whoever uses it drives it.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::body::Upload;
+
+/// Largest head of a response, and hyper's read buffer at most.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// A connection to a server, and the way to send a request on it.
+#[derive(Debug)]
+pub(super) struct Link {
+    sender: SendRequest<Upload>,
+    connection: Connection<TokioIo<TcpStream>, Upload>,
+    has_ended: bool,
+}
+
+/// The socket again, with what was read from it and is none of HTTP's business.
+#[derive(Debug)]
+pub(super) struct Bare {
+    pub(super) socket: TcpStream,
+    pub(super) read: bytes::Bytes,
+}
+
+impl Link {
+    pub(super) async fn open(socket: TcpStream) -> io::Result<Self> {
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(HEAD_BYTES_MAX)
+            .handshake(TokioIo::new(socket))
+            .await
+            .map_err(io::Error::other)?;
+        Ok(Self { sender, connection, has_ended: false })
+    }
+
+    /// Sends a request and moves both bodies until the response's head is there.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Upload>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Upload>>> {
+        let mut response = pin!(self.sender.try_send_request(request));
+        let (connection, has_ended) = (&mut self.connection, &mut self.has_ended);
+        std::future::poll_fn(|cx| {
+            drive(connection, has_ended, cx);
+            response.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Moves what there is to move.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        drive(&mut self.connection, &mut self.has_ended, cx);
+    }
+
+    /// Ready when the connection is no longer one of HTTP.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.drive(cx);
+        if self.has_ended { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Whether it can take another request now.
+    pub(super) fn is_ready(&mut self) -> bool {
+        // Who takes it up next has another task, which polls it before it waits for it.
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        !self.has_ended && self.sender.is_ready()
+    }
+
+    /// After a 101: the socket itself.
+    pub(super) fn into_bare(self) -> Bare {
+        let parts = self.connection.into_parts();
+        Bare { socket: parts.io.into_inner(), read: parts.read_buf }
+    }
+}
+
+/// How the connection ends is told to who waits for the response or reads its body.
+fn drive(
+    connection: &mut Connection<TokioIo<TcpStream>, Upload>,
+    has_ended: &mut bool,
+    cx: &mut Context<'_>,
+) {
+    if !*has_ended && let Poll::Ready(_) = connection.poll_without_shutdown(cx) {
+        *has_ended = true;
+    }
+}
