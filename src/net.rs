@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use http::HeaderValue;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// Options that accepted sockets inherit from their listener, so that they cost no system call a
@@ -20,12 +21,23 @@ pub struct SocketOptions {
 }
 
 /// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Where it comes from.
     pub address: SocketAddr,
+    /// The address without its port, as app servers are told of it.
+    pub ip_text: HeaderValue,
     /// How it speaks to us.
     pub scheme: Scheme,
+}
+
+impl Peer {
+    /// The peer of a connection from `address`.
+    pub fn new(address: SocketAddr, scheme: Scheme) -> Self {
+        let ip_text = address.ip().to_canonical().to_string();
+        let ip_text = ip_text.try_into().expect("an address is visible ASCII");
+        Self { address, ip_text, scheme }
+    }
 }
 
 /// How a client speaks to us.

@@ -240,7 +240,7 @@ fn serve_panicky() -> SocketAddr {
             let handler = Rc::new(Panicky);
             loop {
                 let (stream, address) = listener.accept().await.expect("a connection");
-                let peer = Peer { address, scheme: Scheme::Http };
+                let peer = Peer::new(address, Scheme::Http);
                 let (handler, never) = (Rc::clone(&handler), std::future::pending());
                 tokio::task::spawn_local(serve(stream, peer, handler, options, never));
             }

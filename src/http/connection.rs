@@ -129,6 +129,7 @@ pub async fn serve<H: Handler>(
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> Outcome {
+    let peer = Rc::new(peer);
     let mut shutdown = pin!(shutdown);
     let mut is_shut_down = false;
     // Polled again after it is ready: here, and then while requests are served.
@@ -218,7 +219,7 @@ type Recorded = Rc<RefCell<Option<Next>>>;
 
 async fn serve_http1<H: Handler>(
     stream: TcpStream,
-    peer: Peer,
+    peer: Rc<Peer>,
     prefix: Bytes,
     handler: Rc<H>,
     options: Options,
@@ -228,7 +229,7 @@ async fn serve_http1<H: Handler>(
     let flushed = Rc::new(Cell::new(false));
     let service = service_fn(|request: Request<Incoming>| {
         let version = request.version();
-        let handler = Rc::clone(&handler);
+        let (handler, peer) = (Rc::clone(&handler), Rc::clone(&peer));
         let (recorded, flushed) = (Rc::clone(&recorded), Rc::clone(&flushed));
         Box::pin(async move {
             match answer(handler, request, &peer, options.leftover).await {
@@ -315,14 +316,14 @@ async fn close(mut stream: TcpStream) {
 
 async fn serve_http2<H: Handler>(
     stream: TcpStream,
-    peer: Peer,
+    peer: Rc<Peer>,
     prefix: Bytes,
     handler: Rc<H>,
     options: Options,
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) {
     let service = service_fn(|request: Request<Incoming>| {
-        let handler = Rc::clone(&handler);
+        let (handler, peer) = (Rc::clone(&handler), Rc::clone(&peer));
         async move {
             let answered = answer(Rc::clone(&handler), request, &peer, options.leftover).await;
             Ok::<_, Infallible>(match answered {

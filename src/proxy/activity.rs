@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep_until};
 
 /// Shared by those who move something and those who wait for it.
 #[derive(Clone, Debug)]
@@ -56,24 +56,25 @@ impl Activity {
     }
 }
 
-/// Tells when nothing has moved for too long. Sets a timer only if somebody has to wait, and leaves it
-/// as it is when something moves: it goes off then, sees that, and is set again.
-#[derive(Debug)]
-pub(super) struct Watch {
-    activity: Activity,
-    timer: Option<Pin<Box<Sleep>>>,
-}
+/// Tells when nothing has moved for too long. Sets its timer only if somebody has to wait, and leaves
+/// it as it is when something moves: it goes off then, sees that, and is set again.
+#[derive(Debug, Default)]
+pub(super) struct Watch(Option<Pin<Box<Sleep>>>);
 
 impl Watch {
-    pub(super) fn new(activity: Activity) -> Self {
-        Self { activity, timer: None }
-    }
-
     /// Ready when nothing has moved for so long.
-    pub(super) fn poll_silent(&mut self, longest: Duration, cx: &mut Context<'_>) -> Poll<()> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(longest)));
+    pub(super) fn poll_silent(
+        &mut self,
+        activity: &Activity,
+        longest: Duration,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let due = activity.0.moved.get() + longest;
+        let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(due.into())));
+        if timer.deadline() > due.into() {
+            timer.as_mut().reset(due.into());
+        }
         while timer.as_mut().poll(cx).is_ready() {
-            let due = self.activity.0.moved.get() + longest;
             if due <= Instant::now() {
                 return Poll::Ready(());
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::activity::{Activity, Watch};
+use super::activity::Activity;
 use super::pool::Lease;
 
 /// A request's body, to the server.
@@ -60,7 +60,6 @@ struct Pulled {
     incoming: Incoming,
     lease: Option<Lease>,
     activity: Activity,
-    watch: Watch,
     silence_max: Duration,
     /// Why there is no more of it.
     failed: Option<io::Error>,
@@ -74,9 +73,8 @@ impl Download {
 
     pub(super) fn new(incoming: Incoming, lease: Lease, activity: Activity) -> Self {
         let silence_max = lease.limits.body_timeout;
-        let watch = Watch::new(activity.clone());
         let lease = Some(lease);
-        let mut pulled = Pulled { incoming, lease, activity, watch, silence_max, failed: None };
+        let mut pulled = Pulled { incoming, lease, activity, silence_max, failed: None };
         pulled.give_back_at_end();
         Self(Some(pulled))
     }
@@ -100,6 +98,12 @@ impl Pulled {
             lease.drive(cx);
         }
         Pin::new(&mut self.incoming).poll_frame(cx)
+    }
+
+    fn poll_silent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { lease, activity, silence_max, .. } = self;
+        let link = lease.as_mut().map(|lease| &mut lease.link);
+        link.map_or(Poll::Pending, |link| link.poll_silent(activity, *silence_max, cx))
     }
 
     /// Has hyper write what it has got so far before it is told: it throws that away on an error.
@@ -136,10 +140,10 @@ impl Body for Download {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => pulled.fail(io::Error::other(error), cx),
-            Poll::Pending => match pulled.watch.poll_silent(pulled.silence_max, cx) {
-                Poll::Ready(()) => pulled.fail(io::ErrorKind::TimedOut.into(), cx),
-                Poll::Pending => Poll::Pending,
-            },
+            Poll::Pending if pulled.poll_silent(cx).is_ready() => {
+                pulled.fail(io::ErrorKind::TimedOut.into(), cx)
+            }
+            Poll::Pending => Poll::Pending,
         }
     }
 

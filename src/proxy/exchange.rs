@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
@@ -11,7 +10,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use smallvec::SmallVec;
 
-use super::activity::{Activity, Watch};
+use super::activity::Activity;
 use super::body::{Download, Upload};
 use super::error::ProxyError;
 use super::group::Limits;
@@ -134,15 +133,8 @@ impl Attempt<'_> {
         let group = &*self.route.group;
         let copy = copy_if_harmless(&request, self.activity);
         self.activity.note();
-        let sent = {
-            let mut sending = std::pin::pin!(link.send(request));
-            let mut watch = Watch::new(self.activity.clone());
-            poll_fn(|cx| match sending.as_mut().poll(cx) {
-                Poll::Ready(sent) => Poll::Ready(Some(sent)),
-                Poll::Pending => watch.poll_silent(self.longest(&group.limits), cx).map(|()| None),
-            })
-            .await
-        };
+        let longest = || self.longest(&group.limits);
+        let sent = link.send(request, self.activity, longest).await;
         let group_name = group.name.clone();
         match sent {
             Some(Ok(response)) => Ok((link, response)),

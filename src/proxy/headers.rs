@@ -2,16 +2,16 @@
 //! who asks is our word, not the client's.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
-    MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_TYPE, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    MAX_FORWARDS, TE, UPGRADE, VIA,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version, response};
 use hyper::body::{Body as _, Incoming};
+use smallvec::SmallVec;
 
 use super::error::ProxyError;
 use super::table::Route;
@@ -25,30 +25,34 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// Between two hops only (RFC 9110, 7.6.1), beside what `Connection` names.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("http2-settings"),
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
+/// Whether a field is between two hops only (RFC 9110, 7.6.1), beside what `Connection` names.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
-/// What only we, or a proxy that is trusted, may say.
-const TRUSTED_ONLY: [HeaderName; 8] = [
-    FORWARDED,
-    X_FORWARDED_FOR,
-    X_FORWARDED_HOST,
-    X_FORWARDED_PROTO,
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-forwarded-server"),
-    X_REAL_IP,
-];
+/// Whether a field is what only we, or a proxy that is trusted, may say.
+fn is_trusted_only(name: &str) -> bool {
+    name == "forwarded" || name == "x-real-ip" || name.starts_with("x-forwarded-")
+}
+
+/// Whether servers that turn fields into variables take a field for one of ours: `X_Forwarded_For`.
+fn is_lookalike(name: &str) -> bool {
+    name.contains('_') && {
+        let dashed = name.replace('_', "-");
+        is_trusted_only(&dashed) || dashed == X_REQUEST_ID.as_str()
+    }
+}
 
 /// Longest request id that is taken over from a client.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -57,7 +61,7 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 pub(super) struct Forwarding<'a> {
     pub(super) peer: &'a Peer,
     /// The host that the client has asked for.
-    pub(super) host: Option<&'a str>,
+    pub(super) host: Option<&'a HeaderValue>,
     /// Whether the peer's word about its own clients is believed.
     pub(super) is_trusted: bool,
     /// The protocol that the client wants to go on with.
@@ -65,9 +69,11 @@ pub(super) struct Forwarding<'a> {
 }
 
 /// The host that a request is for: its target's, or that of its `Host`.
-pub(super) fn host(head: &Parts) -> Option<&str> {
-    let of_target = head.uri.authority().map(http::uri::Authority::as_str);
-    of_target.or_else(|| head.headers.get(HOST)?.to_str().ok())
+pub(super) fn host(head: &Parts) -> Option<HeaderValue> {
+    match head.uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => head.headers.get(HOST).filter(|host| host.to_str().is_ok()).cloned(),
+    }
 }
 
 /// The protocol that the client wants to go on with, if it may: HTTP/2 would be a way past what is
@@ -106,9 +112,14 @@ pub(super) fn to_server(head: &mut Parts, route: &Route, forwarding: &Forwarding
         head.headers.insert(MAX_FORWARDS, hops.saturating_sub(1).into());
     }
     let headers = &mut head.headers;
-    remove_hop_by_hop(headers);
-    // A client that waits for a go-ahead gets it from us, when the server wants the body.
-    headers.remove(EXPECT);
+    let is_trusted = forwarding.is_trusted;
+    remove(headers, |name| {
+        is_hop_by_hop(name)
+            || (is_trusted_only(name) && !is_trusted)
+            || is_lookalike(name)
+            // A client that waits for a go-ahead gets it from us, when the server wants the body.
+            || name == "expect"
+    });
     join_cookies(headers);
     set_forwarded(headers, forwarding);
     add_via(headers, head.version);
@@ -121,8 +132,8 @@ pub(super) fn to_server(head: &mut Parts, route: &Route, forwarding: &Forwarding
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    if let Some(host) = forwarding.host.and_then(|host| HeaderValue::from_str(host).ok()) {
-        headers.insert(HOST, host);
+    if let Some(host) = forwarding.host {
+        headers.insert(HOST, host.clone());
     }
     head.uri = target(&head.uri, route);
     head.version = Version::HTTP_11;
@@ -131,7 +142,7 @@ pub(super) fn to_server(head: &mut Parts, route: &Route, forwarding: &Forwarding
 /// Makes a server's response one to the client. `upgrade` is the protocol that is switched to.
 pub(super) fn to_client(head: &mut response::Parts, route: &Route, upgrade: Option<HeaderValue>) {
     let headers = &mut head.headers;
-    remove_hop_by_hop(headers);
+    remove(headers, is_hop_by_hop);
     add_via(headers, head.version);
     let content_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
     if content_type.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
@@ -149,6 +160,9 @@ pub(super) fn to_client(head: &mut response::Parts, route: &Route, upgrade: Opti
 
 /// What the server is asked for: always a path, since that is what a server that is no proxy expects.
 fn target(uri: &Uri, route: &Route) -> Uri {
+    if route.rules.rewrite.is_none() && uri.authority().is_none() {
+        return uri.clone();
+    }
     let asked = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let (path, query) = (route.path(uri.path()), uri.query());
     let target = match (path.as_ref() == uri.path(), query) {
@@ -159,15 +173,12 @@ fn target(uri: &Uri, route: &Route) -> Uri {
     target.unwrap_or_else(|_| Uri::from_static("/"))
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> =
-            tokens(headers, CONNECTION).filter_map(|name| name.parse().ok()).collect();
-        for name in named {
-            headers.remove(name);
-        }
-    }
-    for name in HOP_BY_HOP {
+/// Removes what `Connection` names and what is `doomed`.
+fn remove(headers: &mut HeaderMap, doomed: impl Fn(&str) -> bool) {
+    let named = tokens(headers, CONNECTION).filter_map(|name| name.parse().ok());
+    let doomed = headers.keys().filter(|name| doomed(name.as_str())).cloned();
+    let names: SmallVec<[HeaderName; 4]> = named.chain(doomed).collect();
+    for name in names {
         headers.remove(name);
     }
 }
@@ -190,45 +201,25 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 fn set_forwarded(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
-    remove_lookalikes(headers);
-    if !forwarding.is_trusted {
-        for name in TRUSTED_ONLY {
-            headers.remove(name);
-        }
-    }
     let Forwarding { peer, host, .. } = *forwarding;
-    let ip = peer.address.ip().to_canonical();
+    let (ip, ip_text) = (peer.address.ip().to_canonical(), &peer.ip_text);
     let proto = match peer.scheme {
         Scheme::Http => "http",
         Scheme::Https => "https",
     };
-    let node = match ip {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("\"[{ip}]\""),
+    let (open, close) = if ip.is_ipv6() { ("\"[", "]\"") } else { ("", "") };
+    let ip = ip_text.to_str().unwrap_or_default();
+    let own = match host.and_then(|host| host.to_str().ok()) {
+        Some(host) => format!("for={open}{ip}{close};proto={proto};host=\"{host}\""),
+        None => format!("for={open}{ip}{close};proto={proto}"),
     };
-    let quoted_host = host.map_or(String::new(), |host| format!(";host=\"{host}\""));
-    append_text(headers, FORWARDED, &format!("for={node};proto={proto}{quoted_host}"));
-    append_text(headers, X_FORWARDED_FOR, &ip.to_string());
+    append_to_list(headers, FORWARDED, HeaderValue::try_from(own).ok());
+    append_to_list(headers, X_FORWARDED_FOR, Some(ip_text.clone()));
     // What the first proxy says is what the client has done; those after it only pass it on.
-    set_if_absent(headers, X_FORWARDED_PROTO, proto);
-    set_if_absent(headers, X_REAL_IP, &ip.to_string());
+    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(proto));
+    headers.entry(X_REAL_IP).or_insert_with(|| ip_text.clone());
     if let Some(host) = host {
-        set_if_absent(headers, X_FORWARDED_HOST, host);
-    }
-}
-
-/// Servers that turn fields into variables take `X_Forwarded_For` for `X-Forwarded-For`.
-fn remove_lookalikes(headers: &mut HeaderMap) {
-    let is_lookalike = |name: &&HeaderName| {
-        let name = name.as_str();
-        name.contains('_') && {
-            let dashed = name.replace('_', "-");
-            TRUSTED_ONLY.iter().chain(&[X_REQUEST_ID]).any(|trusted| *trusted == *dashed)
-        }
-    };
-    let lookalikes: Vec<HeaderName> = headers.keys().filter(is_lookalike).cloned().collect();
-    for name in lookalikes {
-        headers.remove(name);
+        headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
     }
 }
 
@@ -248,8 +239,8 @@ fn set_request_id(headers: &mut HeaderMap, is_trusted: bool) {
         (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
     };
     if !is_trusted || !headers.get(X_REQUEST_ID).is_some_and(is_good) {
-        let id = format!("{:032x}", fastrand::u128(..));
-        set_text(headers, X_REQUEST_ID, &id);
+        let id = HeaderValue::try_from(format!("{:032x}", fastrand::u128(..)));
+        headers.insert(X_REQUEST_ID, id.expect("hexadecimal digits are visible"));
     }
 }
 
@@ -262,25 +253,13 @@ fn change(headers: &mut HeaderMap, remove: &[FieldName], set: &BTreeMap<FieldNam
     }
 }
 
-fn set_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
-    if let Ok(value) = HeaderValue::from_str(text) {
-        headers.insert(name, value);
-    }
-}
-
-fn set_if_absent(headers: &mut HeaderMap, name: HeaderName, text: &str) {
-    if !headers.contains_key(&name) {
-        set_text(headers, name, text);
-    }
-}
-
 /// Adds to the list that a trusted peer has begun.
-fn append_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
-    let begun: Vec<&str> = headers.get_all(&name).iter().filter_map(|v| v.to_str().ok()).collect();
-    if begun.is_empty() {
-        set_text(headers, name, text);
-    } else {
-        let list = format!("{}, {text}", begun.join(", "));
-        set_text(headers, name, &list);
+fn append_to_list(headers: &mut HeaderMap, name: HeaderName, own: Option<HeaderValue>) {
+    let Some(mut list) = own else { return };
+    if headers.contains_key(&name) {
+        let lines = headers.get_all(&name).iter().chain([&list]).map(HeaderValue::as_bytes);
+        let lines: Vec<&[u8]> = lines.collect();
+        list = HeaderValue::from_bytes(&lines.join(&b", "[..])).unwrap_or(list);
     }
+    headers.insert(name, list);
 }

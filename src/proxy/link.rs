@@ -1,9 +1,10 @@
 //! One HTTP/1 connection to a server. It has no task of its own: whoever uses it drives it.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -12,6 +13,7 @@ use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::activity::{Activity, Watch};
 use super::body::Upload;
 
 /// Largest head of a response, and hyper's read buffer at most.
@@ -23,6 +25,7 @@ pub(super) struct Link {
     sender: SendRequest<Upload>,
     connection: Connection<TokioIo<TcpStream>, Upload>,
     has_ended: bool,
+    watch: Watch,
 }
 
 /// The socket again, with what was read from it and is none of HTTP's business.
@@ -39,21 +42,37 @@ impl Link {
             .handshake(TokioIo::new(socket))
             .await
             .map_err(io::Error::other)?;
-        Ok(Self { sender, connection, has_ended: false })
+        Ok(Self { sender, connection, has_ended: false, watch: Watch::default() })
     }
 
-    /// Sends a request and moves both bodies until the response's head is there.
+    /// Sends a request and moves both bodies until the response's head is there. `None` when nothing
+    /// has moved for as long as `longest` says.
     pub(super) async fn send(
         &mut self,
         request: Request<Upload>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Upload>>> {
-        let mut response = pin!(self.sender.try_send_request(request));
-        let (connection, has_ended) = (&mut self.connection, &mut self.has_ended);
-        std::future::poll_fn(|cx| {
+        activity: &Activity,
+        longest: impl Fn() -> Duration,
+    ) -> Option<Result<Response<Incoming>, TrySendError<Request<Upload>>>> {
+        let Self { sender, connection, has_ended, watch } = self;
+        let mut response = pin!(sender.try_send_request(request));
+        poll_fn(|cx| {
             drive(connection, has_ended, cx);
-            response.as_mut().poll(cx)
+            match response.as_mut().poll(cx) {
+                Poll::Ready(sent) => Poll::Ready(Some(sent)),
+                Poll::Pending => watch.poll_silent(activity, longest(), cx).map(|()| None),
+            }
         })
         .await
+    }
+
+    /// Ready when nothing has moved for so long.
+    pub(super) fn poll_silent(
+        &mut self,
+        activity: &Activity,
+        longest: Duration,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        self.watch.poll_silent(activity, longest, cx)
     }
 
     /// Moves what there is to move.

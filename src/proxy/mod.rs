@@ -105,12 +105,16 @@ impl Proxy {
         if let Some(answer) = answer_here(&head)? {
             return Ok(Exchange::Response(answer));
         }
-        let host = headers::host(&head).map(str::to_owned);
-        let route = self.plan.table.find(host.as_deref(), &head.method, head.uri.path())?;
+        let host = headers::host(&head);
+        let route = self.plan.table.find(
+            host.as_ref().and_then(|host| host.to_str().ok()),
+            &head.method,
+            head.uri.path(),
+        )?;
         let upgrade = headers::upgrade(&head, body.as_ref());
         let forwarding = Forwarding {
             peer,
-            host: host.as_deref(),
+            host: host.as_ref(),
             is_trusted: self.plan.trusts(peer),
             upgrade: upgrade.as_ref(),
         };

@@ -38,12 +38,12 @@ impl Tunnel {
     ) -> io::Result<()> {
         let Self { server: Bare { socket, read: server_read }, place: _place, silence_max } = self;
         let activity = Activity::new();
-        let mut watch = Watch::new(activity.clone());
+        let mut watch = Watch::default();
         let mut client = Noted { inner: client, first: read, activity: activity.clone() };
-        let mut server = Noted { inner: socket, first: server_read, activity };
+        let mut server = Noted { inner: socket, first: server_read, activity: activity.clone() };
         tokio::select! {
             copied = copy_bidirectional(&mut client, &mut server) => copied.map(drop),
-            () = poll_fn(|cx| watch.poll_silent(silence_max, cx)) => {
+            () = poll_fn(|cx| watch.poll_silent(&activity, silence_max, cx)) => {
                 Err(io::ErrorKind::TimedOut.into())
             }
         }

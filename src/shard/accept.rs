@@ -88,7 +88,7 @@ impl<H: Handler> Acceptor<H> {
         address: SocketAddr,
         take_over: impl Fn(Takeover, Permit) + 'static,
     ) {
-        let peer = Peer { address, scheme: Scheme::Http };
+        let peer = Peer::new(address, Scheme::Http);
         let permit = self.places.take();
         let handler = Rc::clone(&self.handler);
         let (options, until) = (self.options, self.until);
