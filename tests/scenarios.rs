@@ -38,6 +38,7 @@ fn no_file_is_left_out_here() {
         "paced",
         "patterns",
         "publish",
+        "storm",
         "stuck",
         "topic-sets",
     ];
@@ -126,6 +127,33 @@ fn churn_and_idle() {
     assert!(number(&replaced, "/streams_left") > 60);
     let idle = loadtest_file(&gateway, &file("idle.toml"), "--streams 50 --duration 200ms");
     assert_eq!(number(&idle, "/opening/streams"), 50);
+}
+
+#[test]
+fn storm() {
+    let small = "--streams 50 --live 5 --topics 4 --rate 200 --cycles 2 --calm 100ms --away 200ms";
+    let storm = |env: &[(&str, &str)]| {
+        let gateway = env.iter().fold(Gateway::builder(), |gateway, (key, value)| {
+            gateway.env(&format!("TIDEGATE__{key}"), value)
+        });
+        let report = loadtest_file(&gateway.start(), &file("storm.toml"), small);
+        let made = number(&report, "/deliveries") + number(&report, "/dropped_declared");
+        assert_eq!(made, number(&report, "/deliveries_owed"));
+        assert_eq!(number(&report, "/caught_up_us/samples"), 100);
+        report
+    };
+    let whole = storm(&[]);
+    assert_eq!(number(&whole, "/gaps"), 0);
+    assert!(number(&whole, "/replayed") >= 500, "{whole:#}");
+    assert!(whole["ratio"]["p99"].as_f64().is_some_and(|ratio| ratio > 0.0), "{whole:#}");
+
+    let forgetful = storm(&[("HISTORY__EVENTS_MAX", "2")]);
+    assert!(number(&forgetful, "/gaps") >= 50, "{forgetful:#}");
+    let few_places =
+        [("HISTORY__REPLAYS_MAX", "1"), ("SERVER__SHARDS", "1"), ("STREAM__RETRY", "50ms")];
+    let crowded = storm(&few_places);
+    assert!(number(&crowded, "/shed") >= 1, "{crowded:#}");
+    assert_eq!(number(&crowded, "/gaps"), 0);
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub(crate) enum Scenario {
     Idle(IdleArgs),
     /// Open and close streams, in cycles or at a rate, while events flow.
     Churn(ChurnArgs),
+    /// Close all streams at once and let them come back with their cursors, beside live ones.
+    Storm(StormArgs),
     /// Check when and how streams end on a gateway with a lifetime cap.
     Cap(CapArgs),
     /// Run one of the control servers that the gateway is measured against.
@@ -236,6 +238,37 @@ pub(crate) struct ChurnArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct StormArgs {
+    /// `--streams`: how many go and come back.
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    #[command(flatten)]
+    pub(crate) publish: PublishArgs,
+    /// Streams beside them that stay, and whose latency is measured; of each process.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) live: u32,
+    /// Events a second, all the time.
+    #[arg(long, default_value_t = 20.0, value_parser = parse_positive)]
+    pub(crate) rate: f64,
+    /// Storms, each with a calm before it.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) cycles: u32,
+    /// Time measured before a storm, with all streams there.
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    pub(crate) calm: Duration,
+    /// How long they are away. What is published then is what they replay.
+    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
+    pub(crate) away: Duration,
+    /// Give up when no stream catches up for so long; above the longest `retry` of those
+    /// that are shed.
+    #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) patience: Duration,
+    /// How long streams may take to catch up when publishing is over.
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) settle: Duration,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct CapArgs {
     #[command(flatten)]
     pub(crate) common: CommonArgs,
@@ -351,6 +384,17 @@ impl FanoutArgs {
         }
         if self.common.topics_per_stream > 1 {
             return Err("--connections above 1 needs --topics-per-stream 1".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl StormArgs {
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.common.check()?;
+        self.publish.check()?;
+        if self.common.dialect != Dialect::Tidegate {
+            return Err("storm comes back with the gateway's cursors: leave out --dialect".into());
         }
         Ok(())
     }

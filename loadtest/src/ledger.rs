@@ -71,6 +71,11 @@ impl Ledger {
         Err(format!("epoch {new} in a run that began with epoch {old}"))
     }
 
+    /// The epoch of the run's ids, once one is known.
+    pub(crate) fn epoch(&self) -> Option<&[u8]> {
+        self.epoch.get().map(|epoch| &**epoch)
+    }
+
     /// A stream got event `number` as `id`. `Err`: it is known by another one.
     pub(crate) fn note_seen(&self, number: u64, id: EventId<'_>) -> Result<(), String> {
         self.note_epoch(id.epoch)?;

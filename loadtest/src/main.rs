@@ -61,6 +61,7 @@ fn run(command_line: Vec<OsString>) -> Result<bool, String> {
         Scenario::Fanout(args) => scenario::fanout::run(args, &command_line),
         Scenario::Idle(args) => scenario::idle::run(args, &command_line),
         Scenario::Churn(args) => scenario::churn::run(args, &command_line),
+        Scenario::Storm(args) => scenario::storm::run(args, &command_line),
         Scenario::Cap(args) => scenario::cap::run(args),
         Scenario::Serve(args) => serve::run(args),
         Scenario::Compare(args) => compare::run(args),

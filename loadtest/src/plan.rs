@@ -8,6 +8,9 @@
 //! stream has a set of its own. A stride has no divisor in common with `topics`, so no
 //! topic comes twice.
 
+use std::iter::StepBy;
+use std::ops::Range;
+
 use crate::payload::mix;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -28,6 +31,8 @@ pub(crate) struct Shape {
     pub(crate) topic_sets: TopicSets,
     pub(crate) patterns_percent: f64,
     pub(crate) threads: u32,
+    /// The first so many streams have a thread of their own; 0: none has.
+    pub(crate) live: u32,
     pub(crate) stuck_percent: f64,
 }
 
@@ -37,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) topics: u32,
     pub(crate) topics_per_stream: u32,
     pub(crate) threads: u32,
+    /// Streams below this stay when the others go, and are read by the first thread alone.
+    pub(crate) live: u32,
     /// Makes the topics of this run its own: no other run's history can reach it.
     nonce: u32,
     /// The strides to choose from; empty where sets are neighbours.
@@ -58,7 +65,7 @@ const TOPIC_GROUPS: u32 = 16;
 
 impl Plan {
     pub(crate) fn new(shape: &Shape, nonce: u32) -> Self {
-        let &Shape { streams, topics, topics_per_stream, threads, .. } = shape;
+        let &Shape { streams, topics, topics_per_stream, threads, live, .. } = shape;
         let wanted = (f64::from(streams) * shape.stuck_percent / 100.0).round() as usize;
         // Chosen by hash: a fixed stride could put all of them on one topic or thread.
         let mut order: Vec<u32> = (0..streams).collect();
@@ -79,6 +86,7 @@ impl Plan {
             topics,
             topics_per_stream,
             threads,
+            live,
             nonce,
             strides,
             patterns_percent,
@@ -94,8 +102,18 @@ impl Plan {
         self.stuck.iter().filter(|&&stuck| stuck).count() as u32
     }
 
-    pub(crate) fn thread_of(&self, stream: u32) -> u32 {
-        stream % self.threads
+    /// The streams that `thread` reads.
+    pub(crate) fn streams_of(&self, thread: u32) -> StepBy<Range<u32>> {
+        match (self.live, thread) {
+            (0, _) => (thread..self.streams).step_by(self.threads as usize),
+            (live, 0) => (0..live).step_by(1),
+            (live, _) => (live + thread - 1..self.streams).step_by(self.threads as usize - 1),
+        }
+    }
+
+    /// Latency is that of the live streams, if there are any.
+    pub(crate) fn is_measured(&self, thread: u32) -> bool {
+        self.live == 0 || thread == 0
     }
 
     pub(crate) fn topic_name(&self, topic: u32) -> String {
@@ -189,7 +207,7 @@ impl Plan {
     /// How many streams that read as they should get each topic on `thread`.
     pub(crate) fn receivers(&self, thread: u32) -> Vec<u32> {
         let mut receivers = vec![0; self.topics as usize];
-        for stream in (0..self.streams).filter(|&s| self.thread_of(s) == thread) {
+        for stream in self.streams_of(thread) {
             if !self.is_stuck(stream) {
                 for topic in self.topics_of(stream) {
                     receivers[topic as usize] += 1;
@@ -219,6 +237,7 @@ mod tests {
             topic_sets,
             patterns_percent: patterns,
             threads: 3,
+            live: 0,
             stuck_percent: 10.0,
         };
         Plan::new(&shape, 0)
@@ -248,6 +267,24 @@ mod tests {
             let all: u32 = (0..3).flat_map(|thread| plan.receivers(thread)).sum();
             prop_assert_eq!(all, 36 * per_stream);
         }
+    }
+
+    #[test]
+    fn live_streams_have_a_thread_of_their_own() {
+        let shape = Shape {
+            streams: 12,
+            topics: 1,
+            topics_per_stream: 1,
+            topic_sets: TopicSets::Neighbours,
+            patterns_percent: 0.0,
+            threads: 3,
+            live: 5,
+            stuck_percent: 0.0,
+        };
+        let plan = Plan::new(&shape, 0);
+        let streams_of = |thread| plan.streams_of(thread).collect::<Vec<_>>();
+        assert_eq!(streams_of(0), [0, 1, 2, 3, 4]);
+        assert_eq!((streams_of(1), streams_of(2)), (vec![5, 7, 9, 11], vec![6, 8, 10]));
     }
 
     #[test]

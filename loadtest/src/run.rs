@@ -33,6 +33,10 @@ pub(crate) struct ReaderCounters {
     pub(crate) opened: AtomicU32,
     /// Streams that closed or left.
     pub(crate) ended: AtomicU32,
+    /// Streams that went away and have not caught up since.
+    pub(crate) returning: AtomicU32,
+    /// Whether streams are to be away, as the thread saw it when it counted them.
+    pub(crate) away_seen: AtomicBool,
     pub(crate) deliveries: AtomicU64,
     pub(crate) heartbeats: AtomicU64,
     /// Streams that must still get something, as of the last look; from `Settle` on.
@@ -79,6 +83,12 @@ pub(crate) struct Run {
     /// Written by the scenario only.
     phase: AtomicU8,
     pub(crate) measuring: AtomicBool,
+    /// Which of the run's `periods` it is: each has a latency of its own. Written by the
+    /// scenario only.
+    pub(crate) period: AtomicU32,
+    pub(crate) periods: u32,
+    /// All but the live streams are to be without a connection. Written by the scenario only.
+    pub(crate) away: AtomicBool,
     /// Streams numbered below this may be opened.
     pub(crate) open_below: AtomicU32,
     /// Streams numbered below this leave as soon as they have what is theirs. Written by
@@ -124,6 +134,9 @@ impl Run {
             window,
             phase: AtomicU8::new(0),
             measuring: AtomicBool::new(false),
+            period: AtomicU32::new(0),
+            periods: setup.periods,
+            away: AtomicBool::new(false),
             open_below: AtomicU32::new(0),
             leave_below: AtomicU32::new(0),
             leave_timeout: setup.leave_timeout,
@@ -187,6 +200,16 @@ impl Run {
 
     pub(crate) fn ended(&self) -> u32 {
         self.readers.iter().map(|reader| reader.ended.load(Relaxed)).sum()
+    }
+
+    /// Streams that went away and have not caught up since; `None` until every reader has seen
+    /// whether they are to be away.
+    pub(crate) fn returning(&self) -> Option<u32> {
+        let away = self.away.load(Relaxed);
+        if self.readers.iter().any(|reader| reader.away_seen.load(Acquire) != away) {
+            return None;
+        }
+        Some(self.readers.iter().map(|reader| reader.returning.load(Relaxed)).sum())
     }
 
     pub(crate) fn deliveries(&self) -> u64 {

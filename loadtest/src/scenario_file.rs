@@ -144,6 +144,7 @@ mod tests {
             let checked = match Cli::try_parse_from(line).unwrap().scenario {
                 Scenario::Fanout(args) => args.check(),
                 Scenario::Churn(args) => args.check(),
+                Scenario::Storm(args) => args.check(),
                 Scenario::Idle(args) => args.common.check(),
                 other => panic!("{}: {other:?}", file.display()),
             };

@@ -29,6 +29,11 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(crate) struct Setup {
     /// Streams opened in the whole run, when others take the place of those that leave.
     pub(crate) streams_in_all: Option<u32>,
+    /// Streams beside those of the command line that stay when they go. A reader thread of
+    /// their own keeps the client's work for the others out of their latency.
+    pub(crate) live: u32,
+    /// Periods whose latencies are kept apart.
+    pub(crate) periods: u32,
     pub(crate) stuck_percent: f64,
     pub(crate) stuck_rcvbuf: usize,
     pub(crate) event_bytes: usize,
@@ -45,6 +50,8 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             streams_in_all: None,
+            live: 0,
+            periods: 1,
             stuck_percent: 0.0,
             stuck_rcvbuf: 0,
             event_bytes: 0,
@@ -82,7 +89,9 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn start(common: &CommonArgs, setup: &Setup) -> Result<Self, String> {
-        probe::make_room_for(common.streams)?;
+        let streams = common.streams + setup.live;
+        let threads = common.threads + u32::from(setup.live > 0);
+        probe::make_room_for(streams)?;
         for pid in &common.server_pid {
             if probe::cpu_ns(*pid).is_none() || probe::rss_bytes(*pid).is_none() {
                 return Err(format!("--server-pid {pid}: there is no such process to look at"));
@@ -90,12 +99,13 @@ impl Session {
         }
         let nonce = mix(now_ns() ^ u64::from(std::process::id()) << 40) as u32;
         let shape = Shape {
-            streams: setup.streams_in_all.unwrap_or(common.streams),
+            streams: setup.streams_in_all.unwrap_or(streams),
             topics: common.topics,
             topics_per_stream: common.topics_per_stream,
             topic_sets: common.topic_sets,
             patterns_percent: common.patterns,
-            threads: common.threads,
+            threads,
+            live: setup.live,
             stuck_percent: setup.stuck_percent,
         };
         let plan = Plan::new(&shape, nonce);
@@ -113,14 +123,14 @@ impl Session {
             let reader = Reader::new(run.clone(), dial.clone(), thread)?;
             thread::Builder::new().name(format!("reader-{thread}")).spawn(move || reader.run())
         };
-        let threads = (0..common.threads)
+        let threads = (0..threads)
             .map(spawn)
             .collect::<io::Result<Vec<_>>>()
             .map_err(|error| format!("starting a reader: {error}"))?;
         Ok(Self {
             run,
             threads,
-            streams: common.streams,
+            streams,
             open_timeout: common.open_timeout,
             server_pids: common.server_pid.clone(),
             quiet: common.quiet,

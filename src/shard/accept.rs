@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::Response;
 use http::request::Parts;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use super::body::StreamBody;
@@ -28,6 +29,11 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Pause before looking again whether a connection may be accepted.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
 
+/// Connections accepted before everything else has its turn: their requests, and the shard's streams.
+/// Thousands may wait in the backlog at once, and tokio's own limit of 128 holds up live events for
+/// what all of those take.
+const ACCEPTS_PER_TURN: u32 = 8;
+
 /// One listener of one shard, and what answers its requests.
 pub(super) struct Acceptor<H> {
     pub(super) listener: TcpListener,
@@ -45,6 +51,7 @@ impl<H: Handler> Acceptor<H> {
         let mut lifecycle = self.lifecycle.clone();
         let mut reached = std::pin::pin!(lifecycle.reached(self.until));
         let mut pause = PAUSE_MIN;
+        let mut accepts = 0;
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -55,6 +62,11 @@ impl<H: Handler> Acceptor<H> {
                 Ok((stream, address)) => {
                     pause = PAUSE_MIN;
                     self.serve(stream, address, take_over.clone());
+                    accepts += 1;
+                    if accepts == ACCEPTS_PER_TURN {
+                        accepts = 0;
+                        yield_now().await;
+                    }
                 }
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {

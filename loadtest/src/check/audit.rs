@@ -11,6 +11,8 @@ use crate::violations::{Kind, Violations};
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 pub(crate) struct Settled {
     pub(crate) gaps: u64,
+    /// Of them, those that do not say how much was lost.
+    pub(crate) uncounted: u64,
     /// Events lost inside gaps that declared them.
     pub(crate) declared: u64,
     /// Events received after the last gap.
@@ -67,6 +69,7 @@ impl StreamCheck {
         }
         Settled {
             gaps: gaps.len() as u64,
+            uncounted: gaps.iter().filter(|gap| gap.count.is_none()).count() as u64,
             declared: lost_in_gap.iter().sum(),
             events_after_gap: losses
                 .filter(|l| !l.gaps.is_empty())

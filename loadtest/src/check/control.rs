@@ -1,4 +1,4 @@
-//! The gateway's control events, read from frames: `hello`, heartbeats, `gap`, `end`.
+//! The gateway's control events, read from frames: `hello`, heartbeats, `gap`, `retry`, `end`.
 
 use std::ops::Range;
 
@@ -12,6 +12,9 @@ use crate::wire::sse::Frame;
 pub(crate) struct Gap {
     /// The declared `(after, to]`, as the half-open range of sequence numbers.
     pub(crate) seqs: Range<u64>,
+    /// The gap's id: where the client's cursor is then. Before `to` where older events follow,
+    /// which may be since topics forget at different times.
+    pub(crate) cursor: u64,
     pub(crate) count: Option<u64>,
     pub(crate) reason: String,
 }
@@ -20,11 +23,16 @@ pub(crate) struct Gap {
 pub(crate) enum Control<'a> {
     Hello {
         cursor: Option<Vec<u8>>,
+        resumed: bool,
     },
     Heartbeat {
         cursor: Option<&'a [u8]>,
     },
     Gap(Gap),
+    /// Nothing but a time to come back after: the stream is shed.
+    Retry {
+        ms: u64,
+    },
     End {
         reason: String,
     },
@@ -57,17 +65,15 @@ pub(crate) fn read<'a>(frame: &Frame<'a>) -> Result<Control<'a>, String> {
     match frame.event {
         Some(b"hello") => {
             let hello = members()?;
-            let whole = hello.time.is_some()
-                && hello.resumed.is_some()
-                && hello.heartbeat_ms.is_some()
-                && !hello.session.is_null();
-            if !whole {
+            let whole =
+                hello.time.is_some() && hello.heartbeat_ms.is_some() && !hello.session.is_null();
+            let Some(resumed) = hello.resumed.filter(|_| whole) else {
                 return Err("hello lacks time, resumed, heartbeat_ms or session".to_owned());
-            }
+            };
             if frame.retry.is_none() {
                 return Err("hello without retry:".to_owned());
             }
-            Ok(Control::Hello { cursor: hello.cursor.map(String::into_bytes) })
+            Ok(Control::Hello { cursor: hello.cursor.map(String::into_bytes), resumed })
         }
         Some(b"heartbeat") => Ok(Control::Heartbeat { cursor: frame.id }),
         Some(b"gap") => read_gap(frame.id, members()?).map(Control::Gap),
@@ -80,6 +86,11 @@ pub(crate) fn read<'a>(frame: &Frame<'a>) -> Result<Control<'a>, String> {
                 (Some(reason), Some(_)) => Ok(Control::End { reason }),
                 _ => Err("end lacks reason or retry_ms".to_owned()),
             }
+        }
+        None if frame.data.is_none() && frame.id.is_none() && frame.retry.is_some() => {
+            let digits = frame.retry.map(String::from_utf8_lossy).unwrap_or_default();
+            let ms = digits.parse().map_err(|_| format!("retry: {digits}"))?;
+            Ok(Control::Retry { ms })
         }
         None if frame.data.is_none() => Ok(Control::Heartbeat { cursor: frame.id }),
         _ => Ok(Control::Event),
@@ -98,13 +109,14 @@ fn read_gap(id: Option<&[u8]>, gap: Members) -> Result<Gap, String> {
                 + 1
         }
     };
-    if seq(id) != Some(to) {
-        let id = String::from_utf8_lossy(id.unwrap_or(b"none"));
-        return Err(format!("gap up to seq {to} with id {id}"));
-    }
     if from > to {
         return Err(format!("empty gap: after seq {}, to seq {to}", from - 1));
     }
     let reason = gap.reason.ok_or("gap without reason")?;
-    Ok(Gap { seqs: from..to + 1, count: gap.count, reason })
+    let cursor_min = if reason == "slow" { to } else { from.saturating_sub(1) };
+    let Some(cursor) = seq(id).filter(|cursor| (cursor_min..=to).contains(cursor)) else {
+        let id = String::from_utf8_lossy(id.unwrap_or(b"none"));
+        return Err(format!("gap({reason}) of seqs {from} to {to} with id {id}"));
+    };
+    Ok(Gap { seqs: from..to + 1, cursor, count: gap.count, reason })
 }

@@ -4,6 +4,9 @@
 //! expects next, its id with the last one, its id with the one the ledger has. What
 //! cannot be judged yet, because the 202 that names a lost event's id may still be on
 //! its way, is kept as a hole or a gap and settled by `audit` when the run is over.
+//!
+//! A check outlives its stream's connection: who comes back with a cursor is held to
+//! the same numbers, so that the seam has neither a hole nor a double.
 
 pub(crate) mod audit;
 pub(crate) mod control;
@@ -36,6 +39,16 @@ struct Losses {
     events_after_gap: u32,
 }
 
+/// How far the connection at hand is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Greeting {
+    /// There was no `hello` yet.
+    Owed,
+    /// `hello` has denied to resume where the cursor was: a gap comes before the next event.
+    GapOwed,
+    Done,
+}
+
 #[derive(Debug)]
 pub(crate) struct StreamCheck {
     pub(crate) stream: u32,
@@ -44,7 +57,11 @@ pub(crate) struct StreamCheck {
     seq_min: u64,
     /// Ids below this were given before the stream began: `hello` said so.
     joined_seq: u64,
-    greeted: bool,
+    greeting: Greeting,
+    /// The connection was asked for with a cursor, that of the one before.
+    resumes: bool,
+    /// The stream was told to come back later, after so many ms.
+    pub(crate) shed_ms: Option<u64>,
     /// The reason of the `end` event, once it came.
     pub(crate) ended: Option<Box<str>>,
     losses: Option<Box<Losses>>,
@@ -57,7 +74,9 @@ impl StreamCheck {
             expected: plan.seek(stream, 0),
             seq_min: 0,
             joined_seq: 0,
-            greeted: false,
+            greeting: Greeting::Owed,
+            resumes: false,
+            shed_ms: None,
             ended: None,
             losses: None,
         }
@@ -65,11 +84,43 @@ impl StreamCheck {
 
     /// The response head came, which is all the greeting that a plain server gives.
     pub(crate) fn on_head(&mut self, dialect: Dialect) {
-        self.greeted = dialect == Dialect::Plain;
+        if dialect == Dialect::Plain {
+            self.greeting = Greeting::Done;
+        }
     }
 
     pub(crate) fn is_greeted(&self) -> bool {
-        self.greeted
+        self.greeting != Greeting::Owed
+    }
+
+    /// The connection is gone; the stream comes back on another one, with its cursor.
+    pub(crate) fn resume(&mut self) {
+        self.greeting = Greeting::Owed;
+        self.resumes = true;
+        self.shed_ms = None;
+        // What lies between the cursor and the end of the last gap is told again.
+        let last_seq = self.last_seq();
+        for gap in self.losses.iter_mut().flat_map(|losses| &mut losses.gaps) {
+            if gap.seqs.end.checked_sub(1) > last_seq {
+                gap.count = None;
+            }
+        }
+    }
+
+    /// The connection at hand is not the stream's first.
+    pub(crate) fn resumes(&self) -> bool {
+        self.resumes
+    }
+
+    /// What a stream that comes back sends as `Last-Event-ID`.
+    pub(crate) fn last_event_id(&self, run: &Run) -> Option<String> {
+        let epoch = run.ledger.epoch().filter(|_| self.resumes)?;
+        Some(format!("{}-{}", String::from_utf8_lossy(epoch), self.last_seq()?))
+    }
+
+    /// Of the last id that the stream has seen.
+    fn last_seq(&self) -> Option<u64> {
+        self.seq_min.checked_sub(1)
     }
 
     /// Every event below number `until` was received, or is behind one that was.
@@ -84,7 +135,7 @@ impl StreamCheck {
 
     pub(crate) fn on_frame(&mut self, frame: &Frame<'_>, tally: &mut Tally) {
         if let (Some(data), None | Some(b"message")) = (frame.data, frame.event)
-            && self.greeted
+            && self.greeting == Greeting::Done
             && self.ended.is_none()
         {
             return self.on_event(frame.id, data, tally);
@@ -205,14 +256,17 @@ impl StreamCheck {
             let what = format!("{control:?} after end({reason})");
             return self.protocol(tally, &what);
         }
-        if !self.greeted && !matches!(control, Control::Hello { .. }) {
+        if !self.is_greeted() && !matches!(control, Control::Hello { .. }) {
             let what = format!("{control:?} before hello");
             return self.protocol(tally, &what);
         }
         match control {
-            Control::Hello { .. } if self.greeted => self.protocol(tally, "a second hello"),
-            Control::Hello { cursor } => {
-                self.greeted = true;
+            Control::Hello { .. } if self.is_greeted() => self.protocol(tally, "a second hello"),
+            Control::Hello { cursor, resumed } if self.resumes => {
+                self.on_return(cursor.as_deref(), resumed, tally);
+            }
+            Control::Hello { cursor, .. } => {
+                self.greeting = Greeting::Done;
                 self.promise(cursor.as_deref(), tally);
                 self.joined_seq = self.seq_min;
                 self.expected =
@@ -226,14 +280,35 @@ impl StreamCheck {
                 if gap.count.is_none() && gap.reason == "slow" {
                     self.protocol(tally, "gap(slow) without a count");
                 }
+                if matches!(gap.reason.as_str(), "epoch" | "ahead") {
+                    let what = format!("gap({}) for a cursor that this gateway gave", gap.reason);
+                    self.protocol(tally, &what);
+                }
                 tally.gaps += 1;
-                self.seq_min = self.seq_min.max(gap.seqs.end);
+                self.greeting = Greeting::Done;
+                self.seq_min = self.seq_min.max(gap.cursor + 1);
                 let losses = self.losses.get_or_insert_default();
                 losses.gaps.push(gap);
                 losses.events_after_gap = 0;
             }
             Control::End { reason } => self.ended = Some(reason.into()),
+            Control::Retry { ms } => self.shed_ms = Some(ms),
+            Control::Event if self.greeting == Greeting::GapOwed => {
+                self.protocol(tally, "hello with resumed: false, and no gap before the next event");
+                self.greeting = Greeting::Done;
+                self.on_frame(frame, tally);
+            }
             Control::Event => self.protocol(tally, "an event that nobody here published"),
+        }
+    }
+
+    /// `hello` on a stream that came back: it goes on where it was, or is told of a gap.
+    fn on_return(&mut self, cursor: Option<&[u8]>, resumed: bool, tally: &mut Tally) {
+        self.greeting = if resumed { Greeting::Done } else { Greeting::GapOwed };
+        let sent = self.last_event_id(&tally.run).unwrap_or_default();
+        let cursor = String::from_utf8_lossy(cursor.unwrap_or_default());
+        if cursor != sent {
+            self.protocol(tally, &format!("hello with cursor {cursor:?} after {sent:?} was sent"));
         }
     }
 
@@ -264,7 +339,7 @@ impl StreamCheck {
     }
 
     pub(crate) fn protocol(&self, tally: &mut Tally, what: &str) {
-        if !self.greeted {
+        if !self.is_greeted() {
             // Without a good `hello` the stream never counts as open: say why, now.
             tally.run.fail_open(format!("stream {}: {what}", self.stream));
         }

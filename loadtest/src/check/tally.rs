@@ -41,15 +41,38 @@ impl Receipts {
     }
 }
 
+/// What streams that came back with a cursor add up to.
+pub(crate) struct Returns {
+    /// From the connect to the `hello`, of each connection.
+    pub(crate) hello_ns: Histogram<u64>,
+    /// From when all were let back until a stream had everything answered before its `hello`.
+    pub(crate) caught_up_ns: Histogram<u64>,
+    /// Events received until then.
+    pub(crate) replayed: u64,
+    /// Times that a stream was told to come back later.
+    pub(crate) shed: u64,
+}
+
+impl Default for Returns {
+    fn default() -> Self {
+        let (hello_ns, caught_up_ns) = (latency_histogram(), latency_histogram());
+        Self { hello_ns, caught_up_ns, replayed: 0, shed: 0 }
+    }
+}
+
 pub(crate) struct Tally {
     pub(crate) run: Arc<Run>,
     /// When the bytes at hand were read: one clock reading per read, not per event.
     pub(crate) arrived_ns: u64,
     /// Latency is recorded only between the warm-up and the end of publishing.
     pub(crate) measuring: bool,
-    pub(crate) latency: Histogram<u64>,
+    /// Which of the run's periods it is.
+    pub(crate) period: usize,
+    /// For each period.
+    pub(crate) latency: Vec<Histogram<u64>>,
     /// From the connect to the `hello`.
     pub(crate) hello_ns: Histogram<u64>,
+    pub(crate) returns: Returns,
     pub(crate) deliveries: u64,
     pub(crate) heartbeats: u64,
     pub(crate) gaps: u64,
@@ -64,12 +87,15 @@ impl Tally {
         let window = run.window.as_ref();
         let window = window.map(|w| Receipts::new(&run, thread, 2 * w.in_flight as usize));
         let fairness = run.fairness.then(|| Fairness::new(&run, thread));
+        let latency = vec![latency_histogram(); run.periods as usize];
         Self {
             run,
             arrived_ns: 0,
             measuring: false,
-            latency: latency_histogram(),
+            period: 0,
+            latency,
             hello_ns: latency_histogram(),
+            returns: Returns::default(),
             deliveries: 0,
             heartbeats: 0,
             gaps: 0,
@@ -83,7 +109,8 @@ impl Tally {
         self.deliveries += 1;
         // Stuck streams read late by design; their latency and their place say nothing.
         if self.measuring && !self.run.plan.is_stuck(stream) {
-            self.latency.saturating_record(self.arrived_ns.saturating_sub(payload.stamp_ns));
+            let latency = self.arrived_ns.saturating_sub(payload.stamp_ns);
+            self.latency[self.period].saturating_record(latency);
             if let Some(fairness) = &mut self.fairness {
                 let topic = self.run.plan.topic_of(payload.number);
                 fairness.on_delivery(stream, payload.number, topic);

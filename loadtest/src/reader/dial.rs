@@ -59,7 +59,7 @@ impl Dial {
         Ok(mio::net::TcpStream::from_std(socket.into()))
     }
 
-    pub(super) fn request(&self, plan: &Plan, stream: u32) -> Vec<u8> {
+    pub(super) fn request(&self, plan: &Plan, stream: u32, cursor: Option<&str>) -> Vec<u8> {
         let mut request = String::from("GET /events");
         for (at, topic) in plan.subscriptions_of(stream).iter().enumerate() {
             let sign = if at == 0 { '?' } else { '&' };
@@ -68,9 +68,13 @@ impl Dial {
         }
         let _ = write!(
             request,
-            " HTTP/1.1\r\nhost: {}\r\naccept: text/event-stream\r\ncache-control: no-cache\r\n\r\n",
+            " HTTP/1.1\r\nhost: {}\r\naccept: text/event-stream\r\ncache-control: no-cache\r\n",
             self.host
         );
+        if let Some(cursor) = cursor {
+            let _ = write!(request, "last-event-id: {cursor}\r\n");
+        }
+        request.push_str("\r\n");
         request.into_bytes()
     }
 }

@@ -4,10 +4,13 @@
 //! One thread verifies a few million events a second, so that the gateway, on a core
 //! of its own, is what a run measures.
 
+mod absent;
 mod dial;
 mod stream;
 
 use std::io;
+use std::iter::{Peekable, StepBy};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::Duration;
@@ -15,10 +18,12 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
+use crate::check::StreamCheck;
 use crate::check::tally::Tally;
 use crate::clock::now_ns;
 use crate::run::{Phase, Run};
 
+use absent::Absent;
 pub(crate) use dial::Dial;
 pub(crate) use stream::{Close, StreamEnd};
 use stream::{Stream, Turn};
@@ -42,12 +47,13 @@ pub(crate) struct Reader {
     dial: Arc<Dial>,
     poll: Poll,
     streams: Slab<Stream>,
-    /// The next stream of this thread to open.
-    next: u32,
+    /// This thread's streams that were not opened yet.
+    unopened: Peekable<StepBy<Range<u32>>>,
     opening: u32,
     started: u32,
     opened_from_ns: u64,
     ended: Vec<StreamEnd>,
+    absent: Absent,
     tally: Tally,
     unstuck: bool,
     /// Streams numbered below this have left.
@@ -58,17 +64,18 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(run: Arc<Run>, dial: Arc<Dial>, thread: u32) -> io::Result<Self> {
-        let share = run.plan.streams.div_ceil(run.plan.threads) as usize;
+        let unopened = run.plan.streams_of(thread);
         Ok(Self {
             thread,
             dial,
             poll: Poll::new()?,
-            streams: Slab::with_capacity(share),
-            next: thread,
+            streams: Slab::with_capacity(unopened.len()),
+            unopened: unopened.peekable(),
             opening: 0,
             started: 0,
             opened_from_ns: now_ns(),
             ended: Vec::new(),
+            absent: Absent::default(),
             tally: Tally::new(run, thread),
             unstuck: false,
             left_below: 0,
@@ -86,11 +93,14 @@ impl Reader {
                 break;
             }
             self.open_more();
+            self.go_and_come_back();
             match self.poll.poll(&mut events, Some(TICK)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 other => other?,
             }
-            self.tally.measuring = self.tally.run.measuring.load(Relaxed);
+            let run = &self.tally.run;
+            self.tally.measuring = run.measuring.load(Relaxed) && run.plan.is_measured(self.thread);
+            self.tally.period = run.period.load(Relaxed) as usize;
             for event in &events {
                 if event.is_writable() {
                     self.on_writable(event.token().0);
@@ -111,37 +121,41 @@ impl Reader {
             self.publish_counters(phase);
         }
         let rest = self.streams.drain().map(|stream| stream.into_end(Close::Open));
-        self.ended.extend(rest);
+        self.ended.extend(rest.chain(self.absent.into_ends()));
         Ok(Outcome { streams: self.ended, tally: self.tally })
     }
 
     fn open_more(&mut self) {
         let run = self.tally.run.clone();
         let until = run.open_below.load(Relaxed);
-        if self.next >= until {
+        if self.unopened.peek().is_none_or(|next| *next >= until) {
             self.opened_from_ns = now_ns();
             self.started = 0;
             return;
         }
         let mut budget = self.dial.budget(self.opened_from_ns, self.started, run.plan.threads);
-        while self.next < until && self.opening < self.dial.connects_in_flight && budget > 0 {
+        while self.opening < self.dial.connects_in_flight
+            && budget > 0
+            && let Some(number) = self.unopened.next_if(|next| *next < until)
+        {
             budget -= 1;
             self.started += 1;
-            if let Err(error) = self.open(self.next, &run) {
-                run.fail_open(format!("stream {}: {error}", self.next));
-                self.next = u32::MAX;
+            let check = StreamCheck::new(number, &run.plan);
+            if let Err(error) = self.open(check, &run) {
+                run.fail_open(format!("stream {number}: {error}"));
+                self.unopened = (0..0).step_by(1).peekable();
                 return;
             }
-            self.next += run.plan.threads;
             self.opening += 1;
         }
     }
 
-    fn open(&mut self, number: u32, run: &Run) -> io::Result<()> {
+    fn open(&mut self, check: StreamCheck, run: &Run) -> io::Result<()> {
+        let number = check.stream;
         let socket = self.dial.connect(number, run.plan.is_stuck(number))?;
         let entry = self.streams.vacant_entry();
         let token = Token(entry.key());
-        let stream = entry.insert(Stream::new(socket, number, &run.plan));
+        let stream = entry.insert(Stream::new(socket, check));
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(stream.socket_mut(), token, interest)
     }
@@ -153,11 +167,13 @@ impl Reader {
         if !stream.is_connecting() {
             return;
         }
-        let request = self.dial.request(&self.tally.run.plan, stream.number());
+        let run = &self.tally.run;
+        let cursor = stream.check().last_event_id(run);
+        let request = self.dial.request(&run.plan, stream.number(), cursor.as_deref());
         if let Err(error) = stream.send_request(&request) {
-            self.tally.run.fail_open(format!("stream {}: {error}", stream.number()));
+            run.fail_open(format!("stream {}: {error}", stream.number()));
+            self.opening -= u32::from(!stream.check().resumes());
             self.streams.remove(key);
-            self.opening -= 1;
         }
     }
 
@@ -169,7 +185,12 @@ impl Reader {
         if greeted && !self.unstuck && self.tally.run.plan.is_stuck(stream.number()) {
             return;
         }
+        let deliveries = self.tally.deliveries;
         let turn = stream.read(hung_up, buffer, &mut self.tally);
+        if stream.check().resumes() {
+            let received = self.tally.deliveries - deliveries;
+            return self.on_read_by_returning(key, greeted, received, turn);
+        }
         if !greeted && stream.is_greeted() {
             self.opening -= 1;
             let counters = &self.tally.run.readers[self.thread as usize];
@@ -184,11 +205,14 @@ impl Reader {
                     self.opening -= 1;
                     self.tally.run.fail_open(format!("stream {}: {close}", stream.number()));
                 }
-                let end = self.streams.remove(key).into_end(close);
-                self.ended.push(end);
-                self.tally.run.readers[self.thread as usize].ended.fetch_add(1, Relaxed);
+                self.end(key, close);
             }
         }
+    }
+
+    fn end(&mut self, key: usize, close: Close) {
+        self.ended.push(self.streams.remove(key).into_end(close));
+        self.tally.run.readers[self.thread as usize].ended.fetch_add(1, Relaxed);
     }
 
     /// Closes the streams that were told to leave and may.
@@ -200,7 +224,7 @@ impl Reader {
             return;
         }
         self.leave_looked_ns = now;
-        let mut staying = self.next < below;
+        let mut staying = self.unopened.peek().is_some_and(|next| *next < below);
         let mut leaving = Vec::new();
         for (key, stream) in &mut self.streams {
             if stream.number() >= below {
@@ -213,8 +237,7 @@ impl Reader {
             }
         }
         for key in leaving {
-            self.ended.push(self.streams.remove(key).into_end(Close::Left));
-            run.readers[self.thread as usize].ended.fetch_add(1, Relaxed);
+            self.end(key, Close::Left);
         }
         if !staying {
             self.left_below = below;
@@ -242,7 +265,8 @@ impl Reader {
             let last = last.filter_map(|topic| published.last_seqs[topic as usize]).max();
             !stream.check().is_settled(published.until, last)
         });
-        counters.behind.store(behind.count() as u32, Relaxed);
+        let behind = behind.count() + self.absent.count();
+        counters.behind.store(behind as u32, Relaxed);
         counters.phase_seen.store(phase as u8, Release);
     }
 }

@@ -10,7 +10,6 @@ use crate::check::StreamCheck;
 use crate::check::tally::Tally;
 use crate::clock::{nanos, now_ns};
 use crate::dialect::Dialect;
-use crate::plan::Plan;
 use crate::run::Run;
 use crate::wire::chunk::ChunkDecoder;
 use crate::wire::head::HeadReader;
@@ -88,10 +87,14 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(socket: TcpStream, number: u32, plan: &Plan) -> Self {
+    pub(super) fn new(socket: TcpStream, check: StreamCheck) -> Self {
         let times = Times { connect_ns: now_ns(), ..Times::default() };
-        let check = StreamCheck::new(number, plan);
         Self { socket, state: State::Connecting, check, times, leaving: None }
+    }
+
+    /// What outlives the connection.
+    pub(super) fn into_check(self) -> StreamCheck {
+        self.check
     }
 
     pub(super) fn number(&self) -> u32 {

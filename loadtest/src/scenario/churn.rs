@@ -220,7 +220,7 @@ fn judge(run: &Run, published: PublishOutcome, outcomes: Vec<Outcome>, course: C
     for outcome in outcomes {
         found.deliveries += outcome.tally.deliveries;
         latency::add(&mut found.hello, &outcome.tally.hello_ns);
-        latency::add(&mut found.latency, &outcome.tally.latency);
+        latency::add(&mut found.latency, &outcome.tally.latency[0]);
         found.violations.merge(outcome.tally.violations);
         for end in &outcome.streams {
             check_still_open(end, &mut found.violations);

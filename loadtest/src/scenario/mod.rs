@@ -5,6 +5,7 @@ pub(crate) mod cap;
 pub(crate) mod churn;
 pub(crate) mod fanout;
 pub(crate) mod idle;
+pub(crate) mod storm;
 
 use std::ffi::OsString;
 

@@ -38,6 +38,21 @@ pub enum Fault {
     Refuse,
     RefuseYetDeliver,
     DuplicateId,
+    /// One event between a stream's two connections goes to neither.
+    SeamLoses,
+    /// The last event before the cursor comes again behind it.
+    SeamDoubles,
+    /// That event is declared lost, with the right count: no misbehaviour.
+    SeamGap,
+    SeamWrongGapCount,
+    /// `resumed: false`, and all the same everything comes, without a gap.
+    SeamDenied,
+    /// `hello` says another cursor than was asked for.
+    SeamForgetsCursor,
+    /// Closed after `hello`, without an end.
+    SeamCloses,
+    /// Every third return is shed: no misbehaviour.
+    Shed,
     CapWithoutEnd,
     CapWithoutLastChunk,
     CapWrongReason,
@@ -47,7 +62,7 @@ pub(super) fn take_pending(stream: &mut Stream, fault: Fault, out: &mut Vec<u8>)
     if let Some((after, to, count)) = stream.gap.take() {
         let count = if fault == Fault::ShortRingGap { count - 1 } else { count };
         if fault != Fault::SilentRing {
-            out.extend_from_slice(&control::gap(after, to, count));
+            out.extend_from_slice(&control::gap(after, to, count, "slow"));
         }
     }
     for (seq, frame) in stream.ring.drain(..) {
@@ -97,12 +112,12 @@ pub(super) fn misbehave(fault: Fault, conn: &mut Conn, seq: u64, frame: Rc<[u8]>
         }
         (Fault::HonestGap | Fault::WrongGapCount, false) => {
             let count = if fault == Fault::HonestGap { 1 } else { 2 };
-            out.extend_from_slice(&control::gap(lost - 2, lost, count));
+            out.extend_from_slice(&control::gap(lost - 2, lost, count, "slow"));
             out.extend_from_slice(&frame);
         }
         (Fault::LateGap, false) => {
             out.extend_from_slice(&frame);
-            out.extend_from_slice(&control::gap(lost - 2, lost, 1));
+            out.extend_from_slice(&control::gap(lost - 2, lost, 1, "slow"));
         }
         _ => out.extend_from_slice(&frame),
     }

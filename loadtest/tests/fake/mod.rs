@@ -8,6 +8,7 @@
 
 mod faults;
 mod publish;
+mod resume;
 pub mod verdict;
 mod wire;
 
@@ -26,7 +27,7 @@ use slab::Slab;
 
 pub use faults::Fault;
 use faults::take_pending;
-use wire::{EPOCH, Request, chunk};
+use wire::{EPOCH, Request, chunk, control};
 
 const PUBLIC: Token = Token(usize::MAX - 1);
 const INTERNAL: Token = Token(usize::MAX - 2);
@@ -118,6 +119,12 @@ struct Server {
     conns: Slab<Conn>,
     subscribers: HashMap<String, Vec<usize>>,
     streams_opened: u64,
+    /// Streams that came with a cursor.
+    returned: u64,
+    /// The one misbehaviour towards them has happened.
+    wronged: bool,
+    /// Everything published: seq, topic, frame.
+    past: Vec<(u64, String, Rc<[u8]>)>,
     publishes: u64,
     seq: u64,
     dirty: Vec<usize>,
@@ -137,6 +144,9 @@ impl Server {
             conns: Slab::new(),
             subscribers: HashMap::new(),
             streams_opened: 0,
+            returned: 0,
+            wronged: false,
+            past: Vec::new(),
             publishes: 0,
             seq: 1000,
             dirty: Vec::new(),
@@ -240,9 +250,6 @@ impl Server {
 
     fn subscribe(&mut self, key: usize, request: &Request) {
         let topics = request.topics();
-        for topic in &topics {
-            self.subscribers.entry(topic.clone()).or_default().push(key);
-        }
         let number = self.streams_opened;
         self.streams_opened += 1;
         let life = self.options.life.map(|(first, last)| if number == 0 { first } else { last });
@@ -251,14 +258,14 @@ impl Server {
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\
               transfer-encoding: chunked\r\n\r\n",
         );
-        let plain = self.options.plain.then(|| ": hi\n\n".to_owned());
-        let hello = format!(
-            "event: hello\nretry: 3000\ndata: {{\"time\":1,\"cursor\":\"{EPOCH}-{}\",\
-             \"resumed\":false,\"heartbeat_ms\":15000,\"session\":\"s{number}\"}}\n\n",
-            self.seq
-        );
-        conn.out.extend_from_slice(&chunk(plain.unwrap_or(hello).as_bytes()));
-        conn.stream = Some(Stream {
+        if let Some(cursor) = request.cursor {
+            return self.resume(key, topics, cursor);
+        }
+        let plain = self.options.plain.then(|| chunk(b": hi\n\n"));
+        let hello = plain.unwrap_or_else(|| control::hello(self.seq, false));
+        conn.out.extend_from_slice(&hello);
+        let topics = self.join(key, topics);
+        self.conns[key].stream = Some(Stream {
             topics,
             victim: number == 0,
             last_out: self.seq,
@@ -266,6 +273,13 @@ impl Server {
             ..Stream::default()
         });
         self.mark(key);
+    }
+
+    fn join(&mut self, key: usize, topics: Vec<String>) -> Vec<String> {
+        for topic in &topics {
+            self.subscribers.entry(topic.clone()).or_default().push(key);
+        }
+        topics
     }
 
     fn time(&mut self) {

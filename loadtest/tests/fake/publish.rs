@@ -41,6 +41,7 @@ impl Server {
         } else {
             event(seq, data).into()
         };
+        self.past.push((seq, topic.to_owned(), frame.clone()));
         if self.options.fault == Fault::Misroute {
             let stray = |(_, conn): &(usize, &mut Conn)| {
                 conn.stream.as_ref().is_some_and(|s| s.victim && !s.topics.contains(&topic.into()))

@@ -53,7 +53,7 @@ pub fn witness_at(
 ) -> Verdict {
     let (public, internal) = (format!("http://{public}"), format!("http://{internal}"));
     let mut all = vec!["--public", &public];
-    if matches!(scenario, "fanout" | "churn") {
+    if matches!(scenario, "fanout" | "churn" | "storm") {
         all.extend(["--internal", &internal]);
     }
     all.extend(args);

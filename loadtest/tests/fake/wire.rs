@@ -38,10 +38,18 @@ pub fn event_in_pieces(seq: u64, data: &[u8]) -> Vec<u8> {
 pub mod control {
     use super::{EPOCH, chunk};
 
-    pub fn gap(after: u64, to: u64, count: u64) -> Vec<u8> {
+    pub fn hello(cursor: u64, resumed: bool) -> Vec<u8> {
+        let hello = format!(
+            "event: hello\nretry: 3000\ndata: {{\"time\":1,\"cursor\":\"{EPOCH}-{cursor}\",\
+             \"resumed\":{resumed},\"heartbeat_ms\":15000,\"session\":\"s\"}}\n\n"
+        );
+        chunk(hello.as_bytes())
+    }
+
+    pub fn gap(after: u64, to: u64, count: u64, reason: &str) -> Vec<u8> {
         let gap = format!(
             "id: {EPOCH}-{to}\nevent: gap\ndata: {{\"after\":\"{EPOCH}-{after}\",\
-             \"to\":\"{EPOCH}-{to}\",\"count\":{count},\"reason\":\"slow\"}}\n\n"
+             \"to\":\"{EPOCH}-{to}\",\"count\":{count},\"reason\":\"{reason}\"}}\n\n"
         );
         chunk(gap.as_bytes())
     }
@@ -61,6 +69,8 @@ pub mod control {
 
 pub struct Request {
     path: String,
+    /// The sequence number of `last-event-id`.
+    pub cursor: Option<u64>,
     body: Vec<u8>,
 }
 
@@ -74,8 +84,12 @@ impl Request {
             .lines()
             .find_map(|line| line.strip_prefix("content-length: "))
             .map_or(0, |length| length.parse().unwrap());
+        let cursor = head.lines().find_map(|line| {
+            let id = line.strip_prefix("last-event-id: ")?;
+            Some(id.strip_prefix(EPOCH).unwrap().strip_prefix('-').unwrap().parse().unwrap())
+        });
         let body = input.get(head_len..head_len + length)?.to_vec();
-        Some((Self { path, body }, head_len + length))
+        Some((Self { path, cursor, body }, head_len + length))
     }
 
     pub fn topics(&self) -> Vec<String> {

@@ -164,7 +164,7 @@ impl Found {
 
     pub(super) fn add_tally(&mut self, tally: &Tally) {
         self.deliveries += tally.deliveries;
-        latency::add(&mut self.latency, &tally.latency);
+        latency::add(&mut self.latency, &tally.latency[0]);
         if let Some(fairness) = &tally.fairness {
             self.add_spread(fairness.spread());
         }

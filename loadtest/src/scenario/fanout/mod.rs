@@ -151,7 +151,7 @@ fn judge(args: &FanoutArgs, run: &Run, outcomes: Vec<Outcome>, found: &mut Found
 }
 
 /// Deliveries of all accepted events to all streams that match them.
-fn owed(run: &Run, until: u64) -> u64 {
+pub(super) fn owed(run: &Run, until: u64) -> u64 {
     let mut streams = vec![0_u64; run.plan.topics as usize];
     for topic in (0..run.plan.streams).flat_map(|stream| run.plan.topics_of(stream)) {
         streams[topic as usize] += 1;
