@@ -76,6 +76,21 @@ fn values_outlive_their_records_and_the_values_that_are_gone_do_not() {
 }
 
 #[test]
+fn f66_either_copy_of_meta_says_what_was_trimmed() {
+    for at in [40, 4096 + 40] {
+        let (machine, journal) = sample();
+        drop(journal);
+        let mut bytes = machine.read("meta");
+        bytes[at] ^= 1;
+        machine.tamper("meta", Some(bytes));
+        let (_, recovered, kept) = reopen(&machine, 1);
+        assert_eq!(recovered.findings.len(), 1, "{:?}", recovered.findings);
+        assert_eq!(recovered.findings[0].fault, Fault::MetaCopy);
+        assert_eq!((shown(&kept), recovered.holes), (both(), vec![]));
+    }
+}
+
+#[test]
 fn f63_without_room_for_the_values_nothing_is_trimmed_until_there_is() {
     let (machine, mut journal) = sample();
     fill(&mut journal);
