@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::hub::{Hub, OrderedBatch, WallClock};
-use crate::journal::{Folder, Journal, WriteError, encoded_len};
+use crate::journal::{Folder, Journal, TrimError, WriteError, encoded_len};
 use crate::sync::Outcome;
 
 /// Longest sleep: how often the log is trimmed, and the thread looks whether it is to stop.
@@ -71,7 +71,7 @@ impl LogThread {
                 }
             }
             if trim_at <= now {
-                self.trim();
+                self.trim()?;
                 trim_at = now + IDLE;
             }
             if stopping && !is_something {
@@ -97,7 +97,7 @@ impl LogThread {
             Err(WriteError::Full(error)) => {
                 tracing::error!(%error, "no room for the event log: publishers are refused");
                 self.hub.not_logged(Outcome::Full);
-                self.trim();
+                self.trim()?;
             }
             Err(error @ WriteError::Failed(_)) => {
                 tracing::error!(%error, "the event log has failed: nothing more is published");
@@ -114,14 +114,24 @@ impl LogThread {
         })
     }
 
-    fn trim(&mut self) {
-        match self.journal.trim(wall_clock().now_ms) {
-            Ok(trimmed) if trimmed.segments > 0 => {
-                tracing::debug!(segments = trimmed.segments, "the oldest of the event log is gone");
+    /// Deletes the oldest of the log, but for the retained values in it. All that is in the log has
+    /// been delivered, so the hub's values are those that the log would give.
+    fn trim(&mut self) -> Result<(), Failed> {
+        let clock = wall_clock();
+        let Some(excess) = self.journal.excess(clock.now_ms) else { return Ok(()) };
+        let values = self.hub.values_before(excess.first_seq(), clock.now);
+        match self.journal.trim(excess, values.iter().map(|value| value.as_log(clock))) {
+            Ok(trimmed) => {
+                let (segments, values) = (trimmed.segments, values.len());
+                tracing::debug!(segments, values, "the oldest of the event log is gone");
             }
-            Ok(_) => {}
+            Err(error @ TrimError::Failed(_)) => {
+                tracing::error!(%error, "the event log has failed: nothing more is published");
+                return Err(Failed);
+            }
             Err(error) => tracing::warn!(%error, "the event log could not be trimmed"),
         }
+        Ok(())
     }
 }
 

@@ -329,6 +329,7 @@ fn hub(
         path = %history.path,
         ended = %recovered.ended,
         records = recovered.records,
+        values = recovered.values,
         bytes = recovered.bytes,
         holes = recovered.holes.len(),
         unreadable = recovery.unreadable,

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use support::{Builder, Gateway, Subscriber};
+use support::{Builder, Gateway, Subscriber, run_cli};
 
 /// A gateway with its log in this folder.
 fn with_log(folder: &Path, fsync: &str) -> Builder {
@@ -102,6 +102,68 @@ fn values_and_keys_survive_too() {
     assert_eq!((&again["ids"], &again["duplicate"]), (&of_batch["ids"], &Value::Bool(true)));
     gateway.topic("door").publish("live");
     new.expect_data("live");
+}
+
+/// Publishes until the log's oldest file is gone.
+fn fill_until_trimmed(gateway: &Gateway, folder: &Path) {
+    let files = || {
+        let names = fs::read_dir(folder.join("log"))
+            .expect("the log")
+            .map(|entry| entry.expect("a file").file_name().into_string().expect("UTF-8"));
+        names.filter(|name| name.ends_with(".log")).min()
+    };
+    let oldest = files();
+    let event = "x".repeat(60_000);
+    support::eventually("the oldest file goes", || {
+        gateway.topic("fill").publish(&event);
+        (files() != oldest).then_some(())
+    });
+}
+
+#[test]
+fn f79_values_outlive_the_files_that_their_records_were_in() {
+    let folder = folder();
+    let start = || {
+        with_log(folder.path(), "50ms")
+            .env("TIDEGATE__HISTORY__LOG_SEGMENT_BYTES", "1MiB")
+            .env("TIDEGATE__HISTORY__LOG_BYTES_MAX", "2MiB")
+            .env("TIDEGATE__PUBLISH__BODY_BYTES_MAX", "128KiB")
+            .start()
+    };
+    let gateway = start();
+    let publish = |gateway: &Gateway, json| gateway.publish(json).expect_status(202).json();
+    let door = publish(&gateway, r#"{"topic":"door","event":"state","data":"open","retain":true}"#);
+    publish(&gateway, r#"{"topic":["one","other"],"data":"of both","retain":true}"#);
+    publish(&gateway, r#"{"topic":"removed","data":"before","retain":true}"#);
+    publish(&gateway, r#"{"topic":"passing","data":"x","retain":true,"ttl":1}"#);
+    fill_until_trimmed(&gateway, folder.path());
+    // What happens to a value after its record is gone counts, also when that record is gone too.
+    publish(&gateway, r#"{"topic":"removed","data":"","retain":true}"#);
+    publish(&gateway, r#"{"topic":"other","data":"of one","retain":true}"#);
+    publish(&gateway, r#"{"topic":"other","data":"","retain":true}"#);
+    crash(gateway);
+    let gateway = start();
+    for _ in 0..3 {
+        fill_until_trimmed(&gateway, folder.path());
+    }
+    crash(gateway);
+
+    let verify = run_cli(&["log", "verify", folder.path().join("log").to_str().expect("UTF-8")]);
+    let said = String::from_utf8_lossy(&verify.stdout);
+    assert!(verify.status.success() && said.contains(", 2 values, "), "{said}");
+    let gateway = start();
+    let mut new = gateway.subscribe("topic=door&topic=one&topic=other&topic=removed&topic=passing");
+    new.expect_hello();
+    let value = new.expect_named("state");
+    assert_eq!((value.data.as_str(), &value.id.into()), ("open", &door["id"]));
+    new.expect_data("of both");
+    let live = gateway.topic("other").publish("live");
+    assert_eq!(new.expect_data("live").id, live);
+    // It is a value only: who comes back from before is told that there was more.
+    let mut back =
+        gateway.subscriber("topic=door").after(door["id"].as_str().expect("an id")).open();
+    assert!(!back.expect_hello().resumed);
+    back.expect_gap();
 }
 
 #[test]

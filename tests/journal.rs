@@ -149,7 +149,7 @@ fn f79_what_was_written_survives_sigkill() {
                 assert_eq!((record.seq, record.frame), (next, &[b'x'; 200][..]));
                 next += 1;
             }
-            Item::Hole(hole) => panic!("{hole}"),
+            Item::Value(_) | Item::Hole(_) => panic!("{item:?}"),
         })
         .unwrap();
         assert!(next > last_seen, "{last_seen} is lost");

@@ -20,6 +20,7 @@ mod topic;
 
 pub use limits::{Bounds, Limits};
 pub use page::{Loss, Page, PageBounds, Past, Place};
+pub use retained::{TopicValue, bytes_to_retain};
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};

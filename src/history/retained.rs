@@ -1,5 +1,6 @@
 //! Retained values: the last event of a topic, and of an event name, that its publisher wants new
-//! subscribers to be told. Never evicted: a publish for which there is no room is refused before.
+//! subscribers to be told. Never evicted: a publish for which there is no room is refused before. Where
+//! there is a log, it gives its thread those that a trim would take, and takes them back at a start.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,11 +8,32 @@ use std::time::Instant;
 use super::topic::{Retained, TopicKey};
 use super::{EVENT_BYTES, EVERYONE, History, Retain, weight};
 use crate::event::{Destination, Event};
+use crate::topic::Topic;
 
 impl Retained {
     fn bytes(&self) -> usize {
         weight(&self.event) + self.name.len()
     }
+}
+
+/// A value of one topic.
+#[derive(Clone, Debug)]
+pub struct TopicValue {
+    /// Absent where it is of all streams.
+    pub topic: Option<Topic>,
+    /// The event's name.
+    pub name: Box<str>,
+    /// The event. It may have other topics, which have other values by now.
+    pub event: Arc<Event>,
+}
+
+/// Bytes that an event takes at most as the value of this name for each of its topics.
+pub fn bytes_to_retain(event: &Arc<Event>, name: &str) -> usize {
+    let topics = match &event.to {
+        Destination::Everyone => 1,
+        Destination::Topics(topics) => topics.len(),
+    };
+    topics * (weight(event) + name.len())
 }
 
 impl History {
@@ -36,6 +58,40 @@ impl History {
     /// Whether the retained values may grow by so many bytes.
     pub fn has_room_to_retain(&self, more: usize) -> bool {
         self.totals.retained_bytes + more <= self.bounds.retained_bytes_max
+    }
+
+    /// The values that have not expired and are older than `seq`, in no order.
+    pub fn values_before(&self, seq: u64, now: Instant) -> Vec<TopicValue> {
+        let topics = self.retaining.iter().map(|&key| &self.topics[key]);
+        let values = topics.flat_map(|topic| {
+            let older = topic.retained.iter().take_while(move |value| value.event.seq < seq);
+            older.filter(move |value| !value.event.is_expired(now)).map(|value| TopicValue {
+                topic: topic.name.clone(),
+                name: value.name.clone(),
+                event: Arc::clone(&value.event),
+            })
+        });
+        values.collect()
+    }
+
+    /// Takes a value that has outlived its record in the log: it is no event of the past any more.
+    /// Values come in the order of their `seq`s, and before all events.
+    pub fn restore(&mut self, event: &Arc<Event>, name: &str, now: Instant) {
+        self.newest = event.seq;
+        let keys = match &event.to {
+            Destination::Everyone => vec![EVERYONE],
+            Destination::Topics(topics) => {
+                topics.iter().map(|topic| self.find_or_add(topic)).collect()
+            }
+        };
+        for key in keys {
+            self.topics[key].note(event);
+            self.retain(key, event, &Retain::Keep(name.into()));
+            if key != EVERYONE {
+                self.recency[1].move_to_end(&mut self.topics, key);
+            }
+        }
+        self.enforce_bounds(now);
     }
 
     /// Makes `event` the value of its name, or removes that.

@@ -101,11 +101,16 @@ impl TopicHistory {
         self.events.len()
     }
 
-    pub(super) fn push(&mut self, event: &Arc<Event>) {
-        self.first = self.first.min(event.seq);
+    /// Something has happened in it.
+    pub(super) fn note(&mut self, event: &Event) {
         self.shares_events |= matches!(&event.to, Destination::Topics(topics) if topics.len() > 1);
         self.last = event.seq;
         self.touched = event.seq;
+    }
+
+    pub(super) fn push(&mut self, event: &Arc<Event>) {
+        self.note(event);
+        self.first = self.first.min(event.seq);
         self.bytes += weight(event);
         self.events.push_back(Arc::clone(event));
     }
@@ -167,8 +172,9 @@ impl TopicHistory {
         if !is_known {
             return Some(Loss { to, count: None, by_damage: false });
         }
-        // A retained value is still there.
-        let kept = self.retained.iter().filter(|value| value.event.seq <= to).count() as u64;
+        // A retained value is still there; one that the reader has is none of those that are gone.
+        let is_kept = |value: &&Retained| value.event.seq > after && value.event.seq <= to;
+        let kept = self.retained.iter().filter(is_kept).count() as u64;
         let count = self.forgotten.saturating_sub(kept);
         (count > 0).then_some(Loss { to, count: Some(count), by_damage: false })
     }

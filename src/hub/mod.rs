@@ -8,10 +8,12 @@ mod keys;
 mod recovery;
 #[cfg(test)]
 mod tests;
+mod values;
 mod waiting;
 
 pub use keys::{KEY_BYTES_MAX, Key, KeyBounds};
 pub use recovery::Recovery;
+pub use values::RetainedValue;
 pub use waiting::{LogRecord, OrderedBatch, WallClock};
 
 use std::collections::HashMap;
@@ -426,9 +428,10 @@ impl Order {
             }
             Some(Retain::Delete(_)) | None => 0,
         });
-        match retained.sum() {
+        let retained_ahead = waiting.map_or(0, |ahead| ahead.retained_bytes);
+        match retained.sum::<usize>() {
             0 => Ok(()),
-            more if self.history.has_room_to_retain(more) => Ok(()),
+            more if self.history.has_room_to_retain(retained_ahead + more) => Ok(()),
             _ => Err(Refused::RetainedFull),
         }
     }

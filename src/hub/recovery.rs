@@ -32,19 +32,47 @@ impl Recovery {
 
     /// Takes the next thing that the log has.
     pub fn take(&mut self, item: Item<'_>) {
-        match item {
-            Item::Hole(hole) => self.history.declare_damage(hole.to),
-            Item::Record(record) => {
-                if self.take_record(&record).is_none() {
-                    self.unreadable += 1;
-                    self.history.declare_damage(record.seq);
-                }
+        let taken = match item {
+            Item::Hole(hole) => {
+                self.history.declare_damage(hole.to);
+                Some(())
             }
+            Item::Value(record) => self.take_value(&record),
+            Item::Record(record) => self.take_record(&record),
+        };
+        if taken.is_none() {
+            self.unreadable += 1;
+            self.history.declare_damage(item.last_seq());
         }
         self.head = item.last_seq();
     }
 
+    fn take_value(&mut self, record: &journal::Record<'_>) -> Option<()> {
+        let event = self.event(record)?;
+        let journal::Retain::Keep { event_name } = record.retain else { return None };
+        self.history.restore(&event, event_name.unwrap_or_default(), self.clock.now);
+        Some(())
+    }
+
     fn take_record(&mut self, record: &journal::Record<'_>) -> Option<()> {
+        let event = self.event(record)?;
+        let retain = match record.retain {
+            journal::Retain::No => None,
+            journal::Retain::Keep { event_name } => {
+                Some(Retain::Keep(event_name.unwrap_or_default().into()))
+            }
+            journal::Retain::Delete { event_name } => {
+                Some(Retain::Delete(event_name.unwrap_or_default().into()))
+            }
+        };
+        self.history.append(&event, retain.as_ref(), self.clock.now);
+        if let Some(key) = record.key.and_then(Key::from_log) {
+            self.keys.recover(key, record.seq, event.accepted);
+        }
+        Some(())
+    }
+
+    fn event(&self, record: &journal::Record<'_>) -> Option<Arc<Event>> {
         let topic = |name| self.history.name(name).or_else(|| Topic::parse(name).ok());
         let to = match record.to {
             journal::To::Everyone => Destination::Everyone,
@@ -55,21 +83,7 @@ impl Recovery {
         let frame = Frame::from_chunk(record.frame)?;
         let accepted = self.clock.instant(record.accepted_ms);
         let expires = record.expires_ms.map(|ms| self.clock.instant(ms));
-        let retain = match record.retain {
-            journal::Retain::No => None,
-            journal::Retain::Keep { event_name } => {
-                Some(Retain::Keep(event_name.unwrap_or_default().into()))
-            }
-            journal::Retain::Delete { event_name } => {
-                Some(Retain::Delete(event_name.unwrap_or_default().into()))
-            }
-        };
-        let event = Arc::new(Event { seq: record.seq, to, frame, accepted, expires });
-        self.history.append(&event, retain.as_ref(), self.clock.now);
-        if let Some(key) = record.key.and_then(Key::from_log) {
-            self.keys.recover(key, record.seq, accepted);
-        }
-        Some(())
+        Some(Arc::new(Event { seq: record.seq, to, frame, accepted, expires }))
     }
 
     /// The log has been read.

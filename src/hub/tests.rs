@@ -204,6 +204,75 @@ fn what_waits_for_the_log_has_its_room() {
 }
 
 #[test]
+fn values_that_wait_for_the_log_have_their_room() {
+    let mailbox = Arc::new(EventMailbox::new(8, 1 << 20));
+    let clock = WallClock { now: Instant::now(), now_ms: 1_000_000 };
+    let bounds = Bounds { retained_bytes_max: 1_000, ..Bounds::default() };
+    let recovery = Recovery::new(bounds, KeyBounds::default(), clock);
+    let hub = Hub::with_log(Epoch::new(5), [mailbox], recovery);
+    assert_eq!(publish(&hub, vec![retained("a", 300)]), Ok(vec![1]));
+    assert_eq!(publish(&hub, vec![retained("b", 300)]), Err(Refused::RetainedFull));
+    hub.not_logged(Outcome::Full);
+    assert_eq!(publish(&hub, vec![retained("b", 300)]), Ok(vec![1]));
+    hub.logged(1, Instant::now());
+    // In the place of the first there is room.
+    assert_eq!(publish(&hub, vec![retained("b", 600)]), Ok(vec![2]));
+}
+
+#[test]
+fn values_without_their_records_come_back_as_values_only() {
+    let (hub, _) = hub_with_log();
+    let topics = |names: &[&str]| {
+        Destination::Topics(names.iter().map(|name| Topic::parse(name).unwrap()).collect())
+    };
+    let of_both = Submission { to: topics(&["a", "b"]), ..retained("a", 9) };
+    let to_all = Submission { to: Destination::Everyone, ..retained("a", 9) };
+    let gone = Submission { ttl: Some(Duration::ZERO), ..retained("c", 9) };
+    let batch = vec![of_both, to_all, gone, retained("b", 9), submission("kept by the log")];
+    publish(&hub, batch).unwrap();
+    let now = Instant::now();
+    hub.logged(1, now);
+    // Of the first, the value of `b` has been replaced by the fourth; the third has expired.
+    let clock = WallClock { now, now_ms: 1_000_000 };
+    let values = hub.values_before(4, now);
+    let records: Vec<_> = values.iter().map(|value| value.as_log(clock)).collect();
+    assert_eq!(records.iter().map(|record| record.seq).collect::<Vec<_>>(), [1, 2]);
+    let a = topics(&["a"]);
+    assert_eq!((records[0].to, records[1].to), (waiting::to_log(&a), To::Everyone));
+
+    let mut recovery = Recovery::new(Bounds::default(), KeyBounds::default(), clock);
+    records.iter().for_each(|record| recovery.take(Item::Value(*record)));
+    assert_eq!(recovery.unreadable, 0);
+    let recovered = Recovered {
+        epoch: Epoch::new(5),
+        next_seq: 6,
+        first_seq: 4,
+        ended: Ended::Killed,
+        records: 0,
+        values: 2,
+        bytes: 0,
+        findings: Vec::new(),
+        holes: Vec::new(),
+    };
+    let mailbox = Arc::new(EventMailbox::new(8, 1 << 20));
+    let hub = Hub::with_log(Epoch::new(5), [mailbox], recovery.finish(&recovered));
+    let totals = hub.tidy(now);
+    assert_eq!((totals.retained, totals.events), (2, 0));
+    let bounds = PageBounds { events_max: 9, bytes_max: 9_999 };
+    let seqs = |filters: &[&str], past, after| {
+        let filters: Vec<_> = filters.iter().map(|text| Filter::parse(text).unwrap()).collect();
+        let page = hub.page(&filters, past, Place::after(after), 5, bounds, now);
+        (page.lost.map(|lost| lost.to), page.events.iter().map(|e| e.seq).collect::<Vec<_>>())
+    };
+    assert_eq!(seqs(&["a", "b"], Past::Retained, 0), (None, vec![1, 2]));
+    assert_eq!(seqs(&["b"], Past::Retained, 0), (None, vec![2]));
+    assert_eq!(seqs(&["a"], Past::Events, 0), (Some(3), vec![1, 2]));
+    assert_eq!(seqs(&["a"], Past::Events, 3), (None, vec![]));
+    // The next trim takes them along.
+    assert_eq!(hub.values_before(6, now).len(), 2);
+}
+
+#[test]
 fn f71_a_clock_that_was_set_back_or_on_loses_no_event_and_gives_no_id_twice() {
     let now = Instant::now();
     for (accepted_ms, now_ms, is_kept) in
@@ -227,6 +296,7 @@ fn f71_a_clock_that_was_set_back_or_on_loses_no_event_and_gives_no_id_twice() {
             first_seq: 1,
             ended: Ended::Killed,
             records: 1,
+            values: 0,
             bytes: 0,
             findings: Vec::new(),
             holes: Vec::new(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::keys::{Key, Published};
 use crate::event::{Destination, Event};
-use crate::history::Retain;
+use crate::history::{Retain, bytes_to_retain};
 use crate::journal;
 use crate::sync::{Ticket, Weigh as _};
 
@@ -43,7 +43,7 @@ pub struct WallClock {
 }
 
 impl WallClock {
-    fn ms(&self, at: Instant) -> u64 {
+    pub(super) fn ms(&self, at: Instant) -> u64 {
         let ago = self.now.saturating_duration_since(at).as_millis() as u64;
         let ahead = at.saturating_duration_since(self.now).as_millis() as u64;
         self.now_ms.saturating_sub(ago).saturating_add(ahead)
@@ -78,6 +78,15 @@ impl OrderedBatch {
     pub(super) fn weight(&self) -> usize {
         self.events.iter().map(|ordered| ordered.event.weight()).sum()
     }
+
+    /// Bytes that its values take at most, whatever they replace.
+    fn retained_bytes(&self) -> usize {
+        let bytes = self.events.iter().map(|ordered| match &ordered.retain {
+            Some(Retain::Keep(name)) => bytes_to_retain(&ordered.event, name),
+            Some(Retain::Delete(_)) | None => 0,
+        });
+        bytes.sum()
+    }
 }
 
 /// An event with what it needs to be logged.
@@ -98,12 +107,7 @@ impl LogRecord<'_> {
             seq: self.seq,
             accepted_ms: self.accepted_ms,
             expires_ms: self.expires_ms,
-            to: match &self.event.to {
-                Destination::Everyone => journal::To::Everyone,
-                Destination::Topics(topics) => {
-                    journal::To::Topics(journal::TopicNames::new(topics))
-                }
-            },
+            to: to_log(&self.event.to),
             retain: match self.retain {
                 None => journal::Retain::No,
                 Some(Retain::Keep(name)) => journal::Retain::Keep { event_name: Some(name) },
@@ -115,18 +119,29 @@ impl LogRecord<'_> {
     }
 }
 
+/// Where an event goes, in the log's own terms.
+pub(super) fn to_log(to: &Destination) -> journal::To<'_> {
+    match to {
+        Destination::Everyone => journal::To::Everyone,
+        Destination::Topics(topics) => journal::To::Topics(journal::TopicNames::new(topics)),
+    }
+}
+
 /// Everything that waits for the log, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     pub(super) batches: VecDeque<OrderedBatch>,
     pub(super) events: usize,
     pub(super) bytes: usize,
+    /// What of `retained_bytes_max` the values among it may take.
+    pub(super) retained_bytes: usize,
 }
 
 impl Waiting {
     pub(super) fn push(&mut self, batch: OrderedBatch) {
         self.events += batch.events.len();
         self.bytes += batch.weight();
+        self.retained_bytes += batch.retained_bytes();
         self.batches.push_back(batch);
     }
 
@@ -134,6 +149,7 @@ impl Waiting {
         let batch = self.batches.pop_front()?;
         self.events -= batch.events.len();
         self.bytes -= batch.weight();
+        self.retained_bytes -= batch.retained_bytes();
         Some(batch)
     }
 

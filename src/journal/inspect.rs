@@ -29,6 +29,8 @@ pub struct Inspection {
     first_seq: u64,
     next_seq: u64,
     records: u64,
+    /// Retained values whose records have been trimmed.
+    values: u64,
     bytes: u64,
     segments: Vec<SegmentView>,
     holes: Vec<HoleView>,
@@ -117,6 +119,7 @@ impl Inspection {
             first_seq: scan.first_seq,
             next_seq: scan.next_seq,
             records: scan.segments.iter().map(|segment| segment.records).sum(),
+            values: scan.values,
             bytes: scan.segments.iter().map(|segment| segment.size).sum(),
             segments: (0..)
                 .zip(&scan.segments)
@@ -151,11 +154,11 @@ impl Inspection {
                 line(&mut text, format_args!("{kind}: {}/{file}:{offset}: {what}", self.path));
             }
         }
-        let Self { records, bytes, segments, faults, .. } = self;
+        let Self { records, values, bytes, segments, faults, .. } = self;
         line(
             &mut text,
             format_args!(
-                "{}: {records} records, {} segments, {bytes} bytes, {} faults",
+                "{}: {records} records, {} segments, {values} values, {bytes} bytes, {} faults",
                 self.path,
                 segments.len(),
                 faults.len()
@@ -208,6 +211,7 @@ impl fmt::Display for Inspection {
         writeln!(f, "state        {}", self.state)?;
         writeln!(f, "seqs         from {}, next {}", self.first_seq, self.next_seq)?;
         writeln!(f, "records      {}", self.records)?;
+        writeln!(f, "values       {}", self.values)?;
         writeln!(f, "bytes        {}", self.bytes)?;
         for segment in &self.segments {
             let SegmentView { file, base_seq, next_seq, records, size, end, state, .. } = segment;

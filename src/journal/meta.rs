@@ -33,6 +33,8 @@ pub(super) struct Meta {
     pub(super) last: u64,
     /// No record in the newest segment has a smaller seq.
     pub(super) last_seq: u64,
+    /// Whether there is a file with the values from before `first_seq`.
+    pub(super) has_values: bool,
 }
 
 /// What was found in the place of `meta`.
@@ -67,7 +69,8 @@ impl Meta {
         let mut bytes = [0; COPY];
         put_version(&mut bytes, MAGIC, FORMAT_VERSION);
         put_epoch(&mut bytes, 16, self.epoch);
-        let numbers = [counter, self.first, self.first_seq, self.last, self.last_seq];
+        let has_values = u64::from(self.has_values);
+        let numbers = [counter, self.first, self.first_seq, self.last, self.last_seq, has_values];
         for (number, place) in numbers.iter().zip(bytes[32..].chunks_exact_mut(8)) {
             place.copy_from_slice(&number.to_le_bytes());
         }
@@ -87,6 +90,7 @@ impl Meta {
             first_seq: number(2),
             last: number(3),
             last_seq: number(4),
+            has_values: number(5) != 0,
         };
         Some(Slot { meta, counter: number(0) })
     }

@@ -11,10 +11,12 @@
 //! append ─► pending group ─► write ─► the OS ─► sync ─► the disk        (writer.rs)
 //!                                                          │
 //! open ─► meta, headers, groups, records ─► repair ─► a new segment     (scan.rs, repair.rs)
+//! trim ─► the values in what goes ─► meta ─► segments are deleted       (trim.rs)
 //! ```
 //!
 //! The files from the inside out: a `record`, a `group` of them (one write), a `segment` of groups,
-//! and `meta`, which says what segments there must be. `inspect.rs` prints it all for people.
+//! and `meta`, which says what segments there must be; `values` beside them outlives their records.
+//! `inspect.rs` prints it all for people.
 
 mod active;
 mod disk;
@@ -28,6 +30,8 @@ mod repair;
 mod report;
 mod scan;
 mod segment;
+mod trim;
+mod values;
 mod writer;
 
 #[cfg(test)]
@@ -48,6 +52,7 @@ pub use report::{
     WriteError, Written,
 };
 pub use segment::BootId;
+pub use trim::Excess;
 pub use writer::Journal;
 
 /// Longest segment. Recovery holds one in memory.
@@ -110,9 +115,13 @@ pub struct Hole {
     pub to: u64,
 }
 
-/// What recovery finds, in the order of `seq`.
+/// What recovery finds, in the order of `seq`. Only a hole in the place of lost values may be before
+/// the first seq that is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item<'a> {
+    /// The record of a retained value, of topics whose value it still is. It has been trimmed: it is
+    /// none of the events any more, and what is before the next one is no hole.
+    Value(Record<'a>),
     /// A record that is kept.
     Record(Record<'a>),
     /// A hole.

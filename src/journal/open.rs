@@ -11,12 +11,14 @@ use super::repair;
 use super::report::{OpenError, Recovered};
 use super::scan::{Scan, Segment, State, scan};
 use super::segment::{self, Before};
+use super::trim::Oldest;
+use super::values;
 use super::writer::{Journal, Pending, Sealed};
 use super::{Item, Options, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEQ_MAX, Session};
 
 impl<D: Disk> Journal<D> {
-    /// Opens the log on `disk`, or creates it, and shows `visit` everything that is kept: each
-    /// record and each hole, in the order of their seqs. What is torn or damaged is repaired.
+    /// Opens the log on `disk`, or creates it, and shows `visit` everything that is kept: values,
+    /// records and holes, in the order of their seqs. What is torn or damaged is repaired.
     pub fn open(
         mut disk: D,
         options: Options,
@@ -39,24 +41,33 @@ impl<D: Disk> Journal<D> {
         if scan.next_seq > SEQ_MAX {
             return Err(OpenError::Exhausted);
         }
-        for name in scan.stale.iter().filter(|name| segment::number_of(name).is_none()) {
+        for name in &scan.unfinished {
             disk.remove(name).map_err(failed("remove an unfinished file"))?;
         }
         settle(&disk, &scan).map_err(failed("sync what was found"))?;
         repair::segments(&disk, &mut scan.segments, epoch, &session)
             .map_err(failed("set a damaged segment aside"))?;
+        if scan.values_file == values::State::Damaged {
+            repair::set_aside(&disk, values::NAME).map_err(failed("set damaged values aside"))?;
+        }
         let (number, before) = place_for_new(&mut scan)?;
         let active = begin(&disk, &options, &session, epoch, number, scan.next_seq, before)
             .map_err(|refused| {
                 let (BeginError::Full(error) | BeginError::Failed(error)) = refused;
                 failed("begin a segment")(error)
             })?;
+        let oldest = Oldest {
+            number: scan.segments.first().map_or(number, |oldest| oldest.number),
+            seq: scan.first_seq,
+        };
+        let has_values = scan.values_file == values::State::Sound;
         let meta = Meta {
             epoch,
-            first: scan.segments.first().map_or(number, |oldest| oldest.number),
-            first_seq: scan.first_seq,
+            first: oldest.number,
+            first_seq: oldest.seq,
             last: number,
             last_seq: scan.next_seq,
+            has_values,
         };
         let meta = write_meta(&disk, &scan, &meta).map_err(failed("write meta"))?;
         give_back(&disk, &scan).map_err(failed("remove what is not needed"))?;
@@ -66,6 +77,7 @@ impl<D: Disk> Journal<D> {
             first_seq: scan.first_seq,
             ended: scan.ended,
             records: scan.segments.iter().map(|segment| segment.records).sum(),
+            values: scan.values,
             bytes: scan.segments.iter().map(|segment| segment.end).sum(),
             findings: scan.findings,
             holes: scan.holes,
@@ -79,7 +91,8 @@ impl<D: Disk> Journal<D> {
             meta_is_behind: false,
             active,
             sealed: scan.segments.iter().map(seal).collect(),
-            first_seq: scan.first_seq,
+            oldest,
+            has_values,
             pending: Pending::new(),
             next_seq: scan.next_seq,
             failed: false,
@@ -143,7 +156,7 @@ fn write_meta<D: Disk>(disk: &D, scan: &Scan, meta: &Meta) -> io::Result<MetaFil
 
 /// Removes what was trimmed before, and what segments have beyond their ends.
 fn give_back(disk: &impl Disk, scan: &Scan) -> io::Result<()> {
-    for name in scan.stale.iter().filter(|name| segment::number_of(name).is_some()) {
+    for name in &scan.stale {
         disk.remove(name)?;
     }
     for segment in &scan.segments {

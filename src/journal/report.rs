@@ -20,11 +20,13 @@ pub struct Recovered {
     pub ended: Ended,
     /// Records that are kept.
     pub records: u64,
+    /// Retained values whose records have been trimmed.
+    pub values: u64,
     /// Bytes of the segments that they are in.
     pub bytes: u64,
     /// What is wrong, or was; empty is good.
     pub findings: Vec<Finding>,
-    /// Every hole among the records and after them.
+    /// Every hole among the records and after them, and one before them if values were lost.
     pub holes: Vec<Hole>,
 }
 
@@ -60,8 +62,8 @@ pub enum Fault {
     /// A group that was being written when the process or the machine went down. It had not been
     /// acknowledged, or its loss is declared; this is no damage.
     TornTail,
-    /// `meta` is gone.
-    MetaMissing,
+    /// `meta` or `values` is gone.
+    FileMissing,
     /// One of the two copies in `meta` is not readable, or something is beside them.
     MetaCopy,
     /// Segments are gone, from this one to the one with this number.
@@ -99,7 +101,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TornTail => write!(f, "a write was cut off here, before it was acknowledged"),
-            Self::MetaMissing => write!(f, "the file is missing"),
+            Self::FileMissing => write!(f, "the file is missing"),
             Self::MetaCopy => write!(f, "one of the two copies is damaged"),
             Self::Missing { to } => write!(f, "missing, and all up to segment {to}"),
             Self::Header => write!(f, "the header is damaged or of another log"),
@@ -132,7 +134,7 @@ impl Item<'_> {
     /// The last seq that it accounts for.
     pub fn last_seq(&self) -> u64 {
         match self {
-            Self::Record(record) => record.seq,
+            Self::Value(record) | Self::Record(record) => record.seq,
             Self::Hole(hole) => hole.to,
         }
     }
@@ -293,7 +295,7 @@ impl fmt::Display for TrimError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(error) => because(f, "the disk of the log is full", Some(error)),
-            Self::Delete(error) => because(f, "a segment cannot be deleted", Some(error)),
+            Self::Delete(error) => because(f, "a file cannot be deleted", Some(error)),
             Self::Failed(error) => because(f, FAILED, error.as_ref()),
         }
     }

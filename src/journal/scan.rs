@@ -9,6 +9,7 @@ use super::disk::{Disk, DiskFile, read_full};
 use super::group::{self, Broken, Group, Kind};
 use super::meta::{self, Meta};
 use super::segment::{self, BadHeader, HEADER, Header};
+use super::values::{self, Bad};
 use super::{
     BootId, Ended, Fault, Finding, Hole, Item, OpenError, SEQ_JUMP, SEQ_MAX, SyncMode, record,
 };
@@ -21,7 +22,12 @@ pub(super) struct Scan {
     /// `None` when nothing says.
     pub(super) epoch: Option<Epoch>,
     pub(super) segments: Vec<Segment>,
-    /// Files to remove: older than the oldest that is kept, or never finished.
+    pub(super) values_file: values::State,
+    /// Retained values in that file.
+    pub(super) values: u64,
+    /// Files to remove that were never finished,
+    pub(super) unfinished: Vec<String>,
+    /// and, once `meta` does not want them, those from before the last trim, and damaged values.
     pub(super) stale: Vec<String>,
     pub(super) findings: Vec<Finding>,
     pub(super) holes: Vec<Hole>,
@@ -79,7 +85,8 @@ pub(super) fn scan<D: Disk>(
     numbers.sort_unstable();
     let kept = numbers.partition_point(|&number| meta.is_some_and(|meta| number < meta.first));
     let mut stale: Vec<String> = numbers.drain(..kept).map(segment::name).collect();
-    stale.extend(names.into_iter().filter(|name| name.ends_with(".new")));
+    let has_values_file = names.iter().any(|name| name == values::NAME);
+    let unfinished = names.into_iter().filter(|name| name.ends_with(".new")).collect();
 
     let mut headers = Vec::with_capacity(numbers.len());
     let mut buffer = Vec::new();
@@ -113,18 +120,37 @@ pub(super) fn scan<D: Disk>(
     for &offset in &found.faults {
         scanner.find(meta::NAME, offset, Fault::MetaCopy);
     }
+    let wants_values = meta.map_or(has_values_file, |meta| meta.has_values);
+    let (values_file, values) =
+        if wants_values { scanner.values(epoch)? } else { (values::State::Absent, 0) };
+    if has_values_file && values_file != values::State::Sound {
+        stale.push(values::NAME.to_owned());
+    }
     for index in 0..headers.len() {
         scanner.missing(meta, &headers, index);
         scanner.segment(&headers, index).map_err(failed("read a segment"))?;
     }
     let is_new = scanner.was_never_created(&found);
     if !found.exists && !is_new {
-        scanner.find(meta::NAME, 0, Fault::MetaMissing);
+        scanner.find(meta::NAME, 0, Fault::FileMissing);
     }
     let ended = if is_new { Ended::New } else { scanner.end(meta) };
     let (epoch, first_seq) = if is_new { (None, 1) } else { (epoch, first_seq) };
     let Scanner { seq, findings, holes, segments, .. } = scanner;
-    Ok(Scan { found, epoch, segments, stale, findings, holes, ended, first_seq, next_seq: seq })
+    Ok(Scan {
+        found,
+        epoch,
+        segments,
+        values_file,
+        values,
+        unfinished,
+        stale,
+        findings,
+        holes,
+        ended,
+        first_seq,
+        next_seq: seq,
+    })
 }
 
 fn wrong_version(disk: &impl Disk, name: &str, found: u32) -> OpenError {
@@ -171,12 +197,42 @@ impl<D: Disk, V: FnMut(Item<'_>)> Scanner<'_, D, V> {
         self.findings.push(Finding { file: file.to_owned(), offset, fault });
     }
 
+    /// Shows the values of which the records have been trimmed; those of records that are kept come
+    /// with them. Without the file nobody knows which there were.
+    fn values(&mut self, epoch: Option<Epoch>) -> Result<(values::State, u64), OpenError> {
+        let disk = self.disk;
+        let read = values::read(disk, epoch, self.seq);
+        let failed = |error| OpenError::Io { path: disk.path(), doing: "read the values", error };
+        match read.map_err(failed)? {
+            Ok(values) => {
+                let mut count = 0;
+                for value in values.records().take_while(|value| value.seq < self.seq) {
+                    (self.visit)(Item::Value(value));
+                    count += 1;
+                }
+                Ok((values::State::Sound, count))
+            }
+            Err(Bad::Version(version)) => Err(wrong_version(disk, values::NAME, version)),
+            Err(Bad::Fault(offset, fault)) => {
+                self.find(values::NAME, offset, fault);
+                if self.seq > 1 {
+                    self.hole(Hole { after: 0, to: self.seq - 1 });
+                }
+                let is_there = fault != Fault::FileMissing;
+                Ok((if is_there { values::State::Damaged } else { values::State::Absent }, 0))
+            }
+        }
+    }
+
+    fn hole(&mut self, hole: Hole) {
+        self.holes.push(hole);
+        (self.visit)(Item::Hole(hole));
+    }
+
     /// Goes on with `seq`; what it jumps over is a hole.
     fn jump_to(&mut self, seq: u64) {
         if seq > self.seq {
-            let hole = Hole { after: self.seq - 1, to: seq - 1 };
-            self.holes.push(hole);
-            (self.visit)(Item::Hole(hole));
+            self.hole(Hole { after: self.seq - 1, to: seq - 1 });
             self.seq = seq;
         }
     }

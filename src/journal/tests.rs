@@ -9,18 +9,21 @@ mod driver;
 mod hostile;
 mod interrupted;
 mod rules;
+mod values;
 
 use std::time::Duration;
 
 use super::sim::{Machine, SimDisk};
 use super::{
     BootId, Item, Journal, OpenError, Options, Record, Recovered, Retain, Session, SyncMode, To,
+    TrimError, Trimmed,
 };
 use crate::sse::Epoch;
 
 /// A record that was read, as tests compare it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kept {
+    Value(u64, Vec<u8>),
     Record(u64, Vec<u8>),
     /// After, to.
     Hole(u64, u64),
@@ -29,6 +32,7 @@ enum Kept {
 impl Kept {
     fn new(item: Item<'_>) -> Self {
         match item {
+            Item::Value(record) => Self::Value(record.seq, record.frame.to_vec()),
             Item::Record(record) => Self::Record(record.seq, record.frame.to_vec()),
             Item::Hole(hole) => Self::Hole(hole.after, hole.to),
         }
@@ -86,12 +90,39 @@ fn write(journal: &mut Journal<SimDisk>, frame: &[u8]) {
     journal.write().unwrap();
 }
 
-/// The seqs and holes of everything kept fit together, from the first seq to the next.
+/// A record of the value with this name.
+fn value<'a>(seq: u64, name: &'a str, frame: &'a [u8]) -> Record<'a> {
+    Record { retain: Retain::Keep { event_name: Some(name) }, ..record(seq, frame) }
+}
+
+/// Trims what is too much. `values` are all that there are.
+fn trim(
+    journal: &mut Journal<SimDisk>,
+    now_ms: u64,
+    values: &[Record<'_>],
+) -> Result<Trimmed, TrimError> {
+    let Some(excess) = journal.excess(now_ms) else { return Ok(Trimmed::default()) };
+    let older = values.iter().filter(|value| value.seq < excess.first_seq());
+    journal.trim(excess, older.copied())
+}
+
+/// The seqs and holes of everything kept fit together, from the first seq to the next. Before the
+/// first are values, or a hole in their place.
 #[track_caller]
 fn assert_consecutive(recovered: &Recovered, kept: &[Kept]) {
     let mut next = recovered.first_seq;
-    for item in kept {
+    let is_before = |item: &&Kept| match **item {
+        Kept::Value(seq, _) => seq < recovered.first_seq,
+        Kept::Hole(after, to) => after == 0 && to + 1 == recovered.first_seq,
+        Kept::Record(..) => false,
+    };
+    let before = kept.iter().take_while(is_before).count();
+    assert!(kept[..before].is_sorted_by_key(|item| match item {
+        Kept::Value(seq, _) | Kept::Record(seq, _) | Kept::Hole(_, seq) => *seq,
+    }));
+    for item in &kept[before..] {
         match *item {
+            Kept::Value(seq, _) => panic!("the value {seq} is not before the first record"),
             Kept::Record(seq, _) => {
                 assert_eq!(seq, next, "in {kept:?}");
                 next += 1;

@@ -1,5 +1,5 @@
 //! The journal itself: collects records into a group, writes groups into the newest segment, makes
-//! them durable, begins segments and deletes old ones. Called by the one thread that owns the log.
+//! them durable, and begins segments. Called by the one thread that owns the log.
 //! After an error that leaves in doubt what is on the disk it refuses everything.
 
 use std::collections::VecDeque;
@@ -11,8 +11,9 @@ use super::disk::{Disk, DiskFile, is_full, write_all, write_zeros};
 use super::group::{self, HEAD, Kind, MARK, Seal};
 use super::meta::{Meta, MetaFile};
 use super::record::{encode, encoded_len};
-use super::report::{AppendError, SyncError, TrimError, Trimmed, WriteError, Written};
-use super::segment::{self, Before, HEADER};
+use super::report::{AppendError, SyncError, WriteError, Written};
+use super::segment::{Before, HEADER};
+use super::trim::Oldest;
 use super::{Options, Record, Session};
 use crate::sse::Epoch;
 
@@ -35,8 +36,10 @@ pub struct Journal<D: Disk> {
     pub(super) active: Active<D::File>,
     /// The segments before, oldest first.
     pub(super) sealed: VecDeque<Sealed>,
-    /// No record with a smaller seq is kept.
-    pub(super) first_seq: u64,
+    /// Where the log begins, as `meta` says.
+    pub(super) oldest: Oldest,
+    /// Whether there is a file with values, as `meta` says.
+    pub(super) has_values: bool,
     pub(super) pending: Pending,
     /// The seq of the next record, after those that are pending.
     pub(super) next_seq: u64,
@@ -174,7 +177,7 @@ impl<D: Disk> Journal<D> {
     }
 
     /// A full disk is the publisher's to wait for; anything else ends the log.
-    fn write_error(&mut self, error: io::Error) -> WriteError {
+    pub(super) fn write_error(&mut self, error: io::Error) -> WriteError {
         if is_full(&error) {
             return WriteError::Full(error);
         }
@@ -206,17 +209,18 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    fn meta_now(&self) -> Meta {
+    pub(super) fn meta_now(&self) -> Meta {
         Meta {
             epoch: self.epoch,
-            first: self.sealed.front().map_or(self.active.number, |oldest| oldest.number),
-            first_seq: self.first_seq,
+            first: self.oldest.number,
+            first_seq: self.oldest.seq,
             last: self.active.number,
             last_seq: self.active.base_seq,
+            has_values: self.has_values,
         }
     }
 
-    fn update_meta(&mut self, meta: Meta) -> io::Result<()> {
+    pub(super) fn update_meta(&mut self, meta: Meta) -> io::Result<()> {
         self.meta.update(&meta)?;
         self.meta_is_behind = false;
         Ok(())
@@ -236,53 +240,6 @@ impl<D: Disk> Journal<D> {
             self.active.synced = self.active.at;
         }
         Ok(())
-    }
-
-    /// Deletes whole segments, oldest first, while all together are too large or the oldest is too
-    /// old; never the one that is written to.
-    pub fn trim(&mut self, now_ms: u64) -> Result<Trimmed, TrimError> {
-        if self.failed {
-            return Err(TrimError::Failed(None));
-        }
-        let age_max = u64::try_from(self.options.age_max.as_millis()).unwrap_or(u64::MAX);
-        let mut bytes = self.bytes();
-        let too_much = self.sealed.iter().take_while(|oldest| {
-            let goes =
-                bytes > self.options.bytes_max || oldest.newest_ms.saturating_add(age_max) < now_ms;
-            bytes -= if goes { oldest.bytes } else { 0 };
-            goes
-        });
-        let count = too_much.count();
-        if count == 0 {
-            return Ok(Trimmed { first_seq: self.first_seq, ..Trimmed::default() });
-        }
-        let kept = self.sealed.get(count);
-        let (first, first_seq) = kept.map_or((self.active.number, self.active.base_seq), |kept| {
-            (kept.number, kept.base_seq)
-        });
-        // First it is said that they go, so that they are not missed.
-        let meta = Meta { first, first_seq, ..self.meta_now() };
-        if let Err(error) = self.update_meta(meta) {
-            return Err(match self.write_error(error) {
-                WriteError::Full(error) => TrimError::Full(error),
-                WriteError::Failed(error) => TrimError::Failed(error),
-            });
-        }
-        self.first_seq = first_seq;
-        let mut trimmed = Trimmed { first_seq, ..Trimmed::default() };
-        for _ in 0..count {
-            let Some(oldest) = self.sealed.front() else { break };
-            match self.disk.remove(&segment::name(oldest.number)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(TrimError::Delete(error));
-                }
-                _ => {}
-            }
-            trimmed.segments += 1;
-            trimmed.bytes += oldest.bytes;
-            self.sealed.pop_front();
-        }
-        Ok(trimmed)
     }
 
     /// Writes what is pending and says that this is the end, durably: the next start has nothing

@@ -5,23 +5,36 @@
 use std::collections::BTreeMap;
 
 use super::super::sim::Machine;
-use super::super::{Ended, Fault, SyncMode};
-use super::{Kept, assert_consecutive, open, options, record, session, try_open, write};
+use super::super::{Ended, Fault, Options, SyncMode};
+use super::{
+    Kept, assert_consecutive, open, options, record, session, trim, try_open, value, write,
+};
 
-/// Three segments with a record that looks like a group, closed.
+/// Two values whose records have been trimmed, and three segments with records that look like groups.
 struct Sample {
     machine: Machine,
+    values: Vec<Kept>,
+    first_seq: u64,
     frames: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Sample {
     fn new(close: bool) -> Self {
         let machine = Machine::new(1);
+        let trimming = Options { bytes_max: 0, ..options(1024) };
         let (mut journal, _, _) =
-            try_open(&machine, options(1024), session(SyncMode::Interval, 1)).unwrap();
-        let mut frames = BTreeMap::new();
-        let mut seq = 1;
-        while journal.segments() < 3 || seq % 3 != 0 {
+            try_open(&machine, trimming, session(SyncMode::Interval, 1)).unwrap();
+        let values = [value(1, "a", &[1; 150]), value(2, "b", &[2; 150])];
+        for value in &values {
+            journal.append(value).unwrap();
+        }
+        journal.write().unwrap();
+        let mut frames = BTreeMap::from([(3, vec![7; 20])]);
+        write(&mut journal, &frames[&3]);
+        let first_seq = trim(&mut journal, 0, &values).unwrap().first_seq;
+        assert_eq!(first_seq, 3);
+        let mut seq = 4;
+        while journal.segments() < 3 || seq < 12 {
             let mut frame = format!("event {seq} tgEN TGgr ").into_bytes();
             frame.resize(40 + (seq as usize * 37) % 90, seq as u8);
             for half in [0, 1] {
@@ -36,7 +49,8 @@ impl Sample {
         if close {
             journal.close().unwrap();
         }
-        Self { machine, frames }
+        let values = values.map(|value| Kept::Value(value.seq, value.frame.to_vec()));
+        Self { machine, values: values.into(), first_seq, frames }
     }
 
     fn last_seq(&self) -> u64 {
@@ -57,8 +71,14 @@ impl Sample {
             let opened = try_open(&machine, options(1024), session(SyncMode::Interval, 1));
             let (journal, recovered, kept) = opened.unwrap();
             assert_consecutive(&recovered, &kept);
-            assert_eq!(recovered.first_seq, 1, "{what}");
+            assert_eq!(recovered.first_seq, self.first_seq, "{what}");
             assert!(round > 0 || !recovered.findings.is_empty(), "{what} is not reported");
+            let values = kept.iter().filter(|item| matches!(item, Kept::Value(..)));
+            let are_lost = values.clone().count() == 0 && file == "values";
+            assert!(are_lost || values.eq(&self.values), "{what}: {kept:?}");
+            if are_lost && round == 0 {
+                assert_eq!(kept[0], Kept::Hole(0, self.first_seq - 1), "{what}");
+            }
             let mut shown = 0;
             for item in &kept {
                 if let Kept::Record(seq, frame) = item {
@@ -89,11 +109,11 @@ impl Sample {
 fn the_sample_is_sound() {
     for close in [true, false] {
         let sample = Sample::new(close);
-        assert_eq!(sample.files().len(), 4);
+        assert_eq!(sample.files().len(), 5);
         let (_, recovered, kept) = open(&sample.machine);
         assert_eq!(recovered.findings, []);
         assert_eq!(recovered.ended, if close { Ended::Clean } else { Ended::Killed });
-        assert_eq!(kept.len(), sample.frames.len());
+        assert_eq!(kept.len(), sample.values.len() + sample.frames.len());
     }
 }
 
@@ -126,7 +146,7 @@ fn f66_any_zeroed_byte_is_reported_and_its_loss_declared() {
             let bytes = sample.machine.read(&file);
             let last = bytes.iter().rposition(|&byte| byte != 0);
             for at in (0..bytes.len()).filter(|&at| bytes[at] != 0) {
-                if !close && file == "0000000003.log" && Some(at) == last {
+                if !close && file == "0000000004.log" && Some(at) == last {
                     continue;
                 }
                 let mut zeroed = bytes.clone();
@@ -165,15 +185,15 @@ fn f66_any_missing_file_is_reported_and_its_loss_declared() {
 #[test]
 fn f66_blocks_and_files_that_change_places_are_no_records() {
     let sample = Sample::new(true);
-    let (first, second) = ("0000000001.log", "0000000002.log");
+    let (first, second) = ("0000000002.log", "0000000003.log");
     let (one, two) = (sample.machine.read(first), sample.machine.read(second));
-    sample.check("1 as 2", second, Some(one.clone()));
-    sample.check("2 as 1", first, Some(two.clone()));
+    sample.check("2 as 3", second, Some(one.clone()));
+    sample.check("3 as 2", first, Some(two.clone()));
     let length = one.len().min(two.len());
     for at in (512..length - 64).step_by(16) {
         let mut mixed = two.clone();
         mixed[at..at + 64].copy_from_slice(&one[at..at + 64]);
-        sample.check(&format!("64 bytes of 1 in 2 at {at}"), second, Some(mixed));
+        sample.check(&format!("64 bytes of 2 in 3 at {at}"), second, Some(mixed));
     }
 }
 
@@ -181,11 +201,12 @@ fn f66_blocks_and_files_that_change_places_are_no_records() {
 #[test]
 fn f66_without_any_segment_the_seqs_go_on_behind_all_that_were_given() {
     let sample = Sample::new(true);
-    for number in 1..=3 {
+    for number in 2..=4 {
         sample.machine.tamper(&format!("{number:010}.log"), None);
     }
     let (_, recovered, kept) = open(&sample.machine);
-    assert_eq!(kept, [Kept::Hole(0, recovered.next_seq - 1)]);
+    let hole = Kept::Hole(sample.first_seq - 1, recovered.next_seq - 1);
+    assert_eq!(kept, [&sample.values[..], &[hole]].concat());
     assert!(recovered.next_seq > sample.last_seq());
     assert_eq!(recovered.ended, Ended::Unknown);
 }

@@ -1,6 +1,7 @@
 //! J1, J2 and J5 under random operations: a seeded driver appends, writes, syncs, trims, closes,
 //! kills, cuts the power (also while the log is being opened) and reopens in both modes, and keeps a
-//! ledger of what was written, synced and delivered. After each reopening the log is held to it.
+//! ledger of what was written, synced and delivered. After each reopening the log is held to it, and
+//! the retained values are those that a log which is never trimmed would give.
 //!
 //! A failing seed is named; `JOURNAL_SEED=n cargo test journal::tests::driver` runs that one alone,
 //! and `JOURNAL_SEEDS=10000` that many.
@@ -13,13 +14,17 @@ use fastrand::Rng;
 
 use super::super::sim::{Faults, Machine, SimDisk};
 use super::super::{
-    Ended, Fault, Journal, Options, Recovered, Session, SyncError, SyncMode, TrimError, WriteError,
+    Ended, Fault, Journal, Options, Record, Recovered, Retain, Session, SyncError, SyncMode,
+    TrimError, WriteError,
 };
-use super::{Kept, assert_consecutive, boot, record, try_open};
+use super::{Kept, assert_consecutive, boot, record, trim, try_open};
 use crate::sse::Epoch;
 
 const SEEDS: u64 = 1_000;
 const STEPS: usize = 60;
+
+/// Names of retained values.
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 struct Driver {
     machine: Machine,
@@ -42,6 +47,9 @@ struct Ledger {
     delivered: BTreeMap<u64, Vec<u8>>,
     /// A group in whose write the process was killed.
     in_flight: BTreeMap<u64, Vec<u8>>,
+    /// Everything that was ever done to values, also by records that are trimmed; and by some that
+    /// never came into the log, until another has their seq.
+    retained: BTreeMap<u64, Retained>,
     holes: Vec<(u64, u64)>,
     first_seq: u64,
     /// Whether the power has gone since the log was last opened.
@@ -50,6 +58,22 @@ struct Ledger {
     interval: bool,
     closed: bool,
     trimming: bool,
+}
+
+/// What a record does to the value of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Retained {
+    name: &'static str,
+    /// Else it is removed.
+    keep: bool,
+    frame: Vec<u8>,
+}
+
+impl Retained {
+    fn as_log(&self) -> Retain<'_> {
+        let event_name = Some(self.name);
+        if self.keep { Retain::Keep { event_name } } else { Retain::Delete { event_name } }
+    }
 }
 
 impl Driver {
@@ -162,9 +186,15 @@ impl Driver {
             let longest = if self.rng.u8(..) < 20 { 800 } else { 120 };
             let length = self.rng.usize(..longest);
             let frame: Vec<u8> = (0..length).map(|_| self.rng.u8(..)).collect();
+            let name = NAMES[self.rng.usize(..NAMES.len())];
+            let retained = Retained { name, keep: self.rng.u8(..) < 180, frame: frame.clone() };
+            let retained = Some(retained).filter(|_| self.rng.u8(..) < 60);
             let mut next = record(seq, &frame);
             next.accepted_ms = self.now_ms;
+            next.retain = retained.as_ref().map_or(Retain::No, Retained::as_log);
             if journal.append(&next).is_ok() {
+                self.ledger.retained.remove(&seq);
+                self.ledger.retained.extend(retained.map(|retained| (seq, retained)));
                 group.insert(seq, frame);
             } else {
                 break;
@@ -201,22 +231,30 @@ impl Driver {
                 self.machine.set_faults(Faults::default());
                 assert!(matches!(journal.sync(), Err(SyncError(None))));
                 assert!(matches!(journal.write(), Err(WriteError::Failed(None))));
-                assert!(matches!(journal.trim(self.now_ms), Err(TrimError::Failed(None))));
+                if let Some(excess) = journal.excess(self.now_ms) {
+                    assert!(matches!(journal.trim(excess, []), Err(TrimError::Failed(None))));
+                }
                 false
             }
         }
     }
 
     fn trim(&mut self, journal: &mut Journal<SimDisk>) -> bool {
-        match journal.trim(self.now_ms) {
+        let now = values(self.ledger.retained.range(..journal.next_seq()));
+        let mut records: Vec<Record<'_>> = Vec::new();
+        for (seq, retained) in now.values() {
+            records.push(Record { retain: retained.as_log(), ..record(*seq, &retained.frame) });
+        }
+        records.sort_by_key(|record| record.seq);
+        match trim(journal, self.now_ms, &records) {
             Ok(trimmed) => {
-                self.ledger.first_seq = trimmed.first_seq;
+                self.ledger.first_seq = self.ledger.first_seq.max(trimmed.first_seq);
                 true
             }
-            Err(TrimError::Full(_)) => true,
-            Err(_) => {
+            // It may have been announced, though not in both copies of `meta`.
+            Err(error) => {
                 self.ledger.trimming = true;
-                false
+                matches!(error, TrimError::Full(_))
             }
         }
     }
@@ -232,14 +270,23 @@ impl Ledger {
         assert!(self.trimming || first == self.first_seq, "trimmed to {first}");
         let mut records = BTreeMap::new();
         let mut holes = Vec::new();
+        let mut shown = BTreeMap::new();
         for item in kept {
             match item {
+                Kept::Value(seq, frame) => {
+                    let retained = &self.retained[seq];
+                    assert!(retained.keep && retained.frame == *frame, "a wrong value {seq}");
+                    shown.insert(*seq, retained.clone());
+                }
                 Kept::Record(seq, frame) => {
                     records.insert(*seq, frame.clone());
                 }
                 Kept::Hole(after, to) => holes.push((*after, *to)),
             }
         }
+        let again = self.retained.range(first..).filter(|(seq, _)| records.contains_key(seq));
+        let expected = values(self.retained.range(..first).chain(again.clone()));
+        assert_eq!(values(shown.iter().chain(again)), expected, "other values");
         for finding in &recovered.findings {
             // A copy of meta may be torn too; the other one is there for that.
             let expected = matches!(finding.fault, Fault::TornTail | Fault::MetaCopy);
@@ -286,12 +333,15 @@ impl Ledger {
         self.holes.clear();
         for item in kept {
             match item {
+                Kept::Value(..) => {}
                 Kept::Record(seq, frame) => {
                     self.written.insert(seq, frame);
                 }
                 Kept::Hole(after, to) => self.holes.push((after, to)),
             }
         }
+        let first_seq = self.first_seq;
+        self.retained.retain(|seq, _| *seq < first_seq || self.written.contains_key(seq));
         // What is served from now on has been seen.
         self.delivered.append(&mut self.written.clone());
         self.in_flight.clear();
@@ -300,6 +350,20 @@ impl Ledger {
         self.trimming = false;
         self.interval = mode == SyncMode::Interval;
     }
+}
+
+/// The values that are left, by name, each with the seq of its record.
+fn values<'a>(
+    records: impl Iterator<Item = (&'a u64, &'a Retained)>,
+) -> BTreeMap<&'static str, (u64, &'a Retained)> {
+    let mut values = BTreeMap::new();
+    for (&seq, retained) in records {
+        match retained.keep {
+            true => values.insert(retained.name, (seq, retained)),
+            false => values.remove(retained.name),
+        };
+    }
+    values
 }
 
 /// Holes without seams.

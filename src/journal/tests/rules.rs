@@ -8,7 +8,7 @@ use super::super::{
     AppendError, Ended, Fault, Journal, OpenError, Options, RECORD_BYTES_MAX, SEQ_JUMP, SyncError,
     SyncMode, TrimError, WriteError,
 };
-use super::{Kept, assert_consecutive, open, options, record, session, try_open, write};
+use super::{Kept, assert_consecutive, open, options, record, session, trim, try_open, write};
 use crate::sse::Epoch;
 
 fn full() -> Faults {
@@ -216,7 +216,7 @@ fn f63_the_oldest_segments_go_from_a_full_disk() {
     // Nothing new can be made; what `meta` needs is there.
     machine.set_faults(full());
     let trimmed = loop {
-        match journal.trim(0) {
+        match trim(&mut journal, 0, &[]) {
             Err(TrimError::Full(_)) => {}
             trimmed => break trimmed.unwrap(),
         }
@@ -229,16 +229,18 @@ fn f63_the_oldest_segments_go_from_a_full_disk() {
 #[test]
 fn f64_after_an_error_of_a_sync_the_log_takes_nothing_more() {
     let machine = Machine::new(1);
-    let (mut journal, _, _) = open(&machine);
-    write(&mut journal, b"x");
+    let small = Options { bytes_max: 0, ..options(1024) };
+    let (mut journal, _, _) = try_open(&machine, small, session(SyncMode::Interval, 1)).unwrap();
+    write(&mut journal, &[7; 300]);
+    write(&mut journal, &[7; 300]);
     machine.set_faults(Faults { sync: true, ..Faults::default() });
     assert!(matches!(journal.sync(), Err(SyncError(Some(_)))));
     machine.set_faults(Faults::default());
     let syncs = machine.syncs();
     assert!(matches!(journal.sync(), Err(SyncError(None))));
-    assert_eq!(journal.append(&record(2, b"y")), Err(AppendError::Failed));
+    assert_eq!(journal.append(&record(3, b"y")), Err(AppendError::Failed));
     assert!(matches!(journal.write(), Err(WriteError::Failed(None))));
-    assert!(matches!(journal.trim(0), Err(TrimError::Failed(None))));
+    assert!(matches!(trim(&mut journal, 0, &[]), Err(TrimError::Failed(None))));
     assert!(journal.close().is_err());
     assert_eq!(machine.syncs(), syncs, "a sync was tried again");
 }
@@ -268,9 +270,9 @@ fn the_oldest_segments_go_by_bytes_and_by_age() {
     for _ in 0..12 {
         write(&mut journal, &[7; 300]);
     }
-    let trimmed = journal.trim(1_000).unwrap();
+    let trimmed = trim(&mut journal, 1_000, &[]).unwrap();
     assert!(trimmed.segments > 0 && journal.bytes() <= 3500);
-    assert_eq!(journal.trim(1_000).unwrap().segments, 0);
+    assert!(journal.excess(1_000).is_none());
     let first_seq = trimmed.first_seq;
     drop(journal);
     let by_age = Options { bytes_max: u64::MAX, ..bounded };
@@ -280,10 +282,11 @@ fn the_oldest_segments_go_by_bytes_and_by_age() {
     assert!(recovered.findings.is_empty() && recovered.holes.is_empty());
     assert!(matches!(kept[0], Kept::Record(seq, _) if seq == first_seq));
     // Records are from 1001 ms on; a clock that is far behind deletes nothing.
-    assert_eq!(journal.trim(0).unwrap().segments, 0);
-    journal.trim(1_000_000).unwrap();
+    assert!(journal.excess(0).is_none());
+    let trimmed = trim(&mut journal, 1_000_000, &[]).unwrap();
     assert_eq!(journal.segments(), 1, "the newest segment stays");
-    assert_eq!(journal.trim(1_000_000).unwrap().first_seq, recovered.next_seq);
+    assert!(journal.excess(1_000_000).is_none());
+    assert_eq!(trimmed.first_seq, recovered.next_seq);
 }
 
 #[test]
