@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::hub::{Hub, OrderedBatch, WallClock};
 use crate::journal::{Folder, Journal, TrimError, WriteError, encoded_len};
+use crate::metrics::ShardMetrics;
 use crate::sync::Outcome;
 
 /// Longest sleep: how often the log is trimmed, and the thread looks whether it is to stop.
@@ -24,6 +25,8 @@ pub struct LogThread {
     /// Longest time that something may be in the operating system only; `None`: nothing is
     /// acknowledged before it is on the disk.
     pub sync_every: Option<Duration>,
+    /// This thread's own cells.
+    pub metrics: Arc<ShardMetrics>,
     /// Set when everything has been published that will be.
     pub stop: Arc<AtomicBool>,
 }
@@ -74,6 +77,7 @@ impl LogThread {
                 self.trim()?;
                 trim_at = now + IDLE;
             }
+            self.keep_account();
             if stopping && !is_something {
                 return Ok(());
             }
@@ -89,6 +93,7 @@ impl LogThread {
             // A batch that fits no write: the configuration does not let such in.
             Ok(_) if batches == 0 => self.hub.not_logged(Outcome::Full),
             Ok(_) => {
+                self.metrics.log_writes.add(1);
                 if self.sync_every.is_none() {
                     self.sync()?;
                 }
@@ -108,10 +113,19 @@ impl LogThread {
     }
 
     fn sync(&mut self) -> Result<(), Failed> {
+        let began = Instant::now();
         self.journal.sync().map_err(|error| {
             tracing::error!(%error, "the event log has failed: nothing more is published");
             Failed
-        })
+        })?;
+        self.metrics.log_sync.observe(began.elapsed());
+        Ok(())
+    }
+
+    fn keep_account(&self) {
+        self.metrics.log_bytes.set(self.journal.bytes());
+        self.metrics.log_segments.set(self.journal.segments() as u64);
+        self.metrics.log_unsynced_bytes.set(self.journal.unsynced_bytes());
     }
 
     /// Deletes the oldest of the log, but for the retained values in it. All that is in the log has

@@ -118,7 +118,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let mailboxes: Vec<Arc<EventMailbox>> = (0..shard_count)
         .map(|_| Arc::new(Mailbox::new(config.mailbox.events_max, config.mailbox.bytes_max.0)))
         .collect();
-    let (hub, log) = hub(&config, mailboxes.clone())?;
+    let (hub, log) = hub(&config, mailboxes.clone(), &metrics)?;
     let durability = match config.history {
         History { store: Store::Memory, .. } => "memory",
         History { fsync: Fsync::Every(_), .. } => "buffered",
@@ -291,6 +291,7 @@ impl LogEnd {
 fn hub(
     config: &Config,
     mailboxes: Vec<Arc<EventMailbox>>,
+    metrics: &Metrics,
 ) -> Result<(Arc<Hub>, Option<LogEnd>), GatewayError> {
     let history = &config.history;
     let (past, keys) = (history_bounds(history), key_bounds(&config.publish));
@@ -339,7 +340,13 @@ fn hub(
     let recovery = recovery.finish(&recovered);
     let hub = Arc::new(Hub::with_log(recovered.epoch, mailboxes, recovery));
     let stop = Arc::new(AtomicBool::new(false));
-    let log = LogThread { hub: Arc::clone(&hub), journal, sync_every, stop: Arc::clone(&stop) };
+    let log = LogThread {
+        hub: Arc::clone(&hub),
+        journal,
+        sync_every,
+        metrics: metrics.log(),
+        stop: Arc::clone(&stop),
+    };
     let thread = thread::Builder::new()
         .name("log".to_owned())
         .spawn(move || log.run())

@@ -435,3 +435,22 @@ fn a_limited_stream_whose_time_is_over_gets_its_events_and_its_end() {
     expect_streams(&gateway, 0);
     gateway.expect_metric("tidegate_ring_frames", &[], 0.0);
 }
+
+// --- Coming back
+
+#[test]
+fn a_stream_over_http2_gets_what_it_has_missed() {
+    let gateway = Gateway::start();
+    let first = gateway.topic("t").publish("one");
+    let missed: Vec<String> =
+        (0..300).map(|n| gateway.topic("t").publish(&n.to_string())).collect();
+    let mut client = Http2::open(gateway.public, WINDOW);
+    let stream = client.subscribe(&format!("topic=t&last_event_id={first}"));
+    let hello = client.expect_named(stream, "hello");
+    assert_eq!(control_data(&hello)["resumed"], true);
+    for (n, id) in missed.iter().enumerate() {
+        assert_eq!(client.expect_data(stream, &n.to_string()).id, *id);
+    }
+    let live = gateway.topic("t").publish("live");
+    assert_eq!(client.expect_data(stream, "live").id, live);
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tidegate::event::Event;
-use tidegate::history::{Bounds, History, Limits, PageBounds, Past, Place};
+use tidegate::history::{Bounds, History, Limits, PageBounds, PageRequest, Past, Place};
 use tidegate::topic::Filter;
 
 use super::{DATA_BYTES, draft, id, to_topic};
@@ -48,8 +48,10 @@ impl FullHistory {
         let mut place = Place::after(self.newest - back as u64);
         let mut events = 0;
         while place.after < self.newest {
-            let page =
-                self.history.page(filters, Past::Events, place, self.newest, bounds, self.now);
+            let page = self.history.page(
+                PageRequest { filters, past: Past::Events, place, upto: self.newest, bounds },
+                self.now,
+            );
             events += page.events.len();
             place = Place { after: page.to, told_at: page.told_at };
         }

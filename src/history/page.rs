@@ -37,6 +37,21 @@ impl Place {
     }
 }
 
+/// A page that a reader asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct PageRequest<'a> {
+    /// The topics that it reads.
+    pub filters: &'a [Filter],
+    /// What it wants of them.
+    pub past: Past,
+    /// Where it is.
+    pub place: Place,
+    /// It gets nothing beyond this `seq`.
+    pub upto: u64,
+    /// How much it takes.
+    pub bounds: PageBounds,
+}
+
 /// How much a page may be. One event always fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageBounds {
@@ -88,16 +103,9 @@ impl History {
         lost
     }
 
-    /// The next page for a reader at `place`, of nothing beyond `upto`.
-    pub fn page(
-        &mut self,
-        filters: &[Filter],
-        past: Past,
-        place: Place,
-        upto: u64,
-        bounds: PageBounds,
-        now: Instant,
-    ) -> Page {
+    /// The next page of a reader.
+    pub fn page(&mut self, request: PageRequest<'_>, now: Instant) -> Page {
+        let PageRequest { filters, past, place, upto, bounds } = request;
         let (topics, (lost, beyond)) = match past {
             Past::Retained => (self.with_values(filters), (None, false)),
             Past::Events => {

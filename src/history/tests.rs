@@ -137,7 +137,9 @@ impl World {
         let (mut got, mut losses) = (Vec::new(), Vec::new());
         loop {
             let bounds = PageBounds { events_max, bytes_max: 500 };
-            let page = self.history.page(filters, Past::Events, place, upto, bounds, self.now);
+            let page = self
+                .history
+                .page(PageRequest { filters, past: Past::Events, place, upto, bounds }, self.now);
             assert!(page.events.len() <= events_max);
             if let Some(lost) = page.lost {
                 assert!(lost.to > place.after, "{lost:?} at {place:?}");
@@ -227,7 +229,10 @@ impl World {
         expected.dedup();
         let bounds = PageBounds { events_max: usize::MAX, bytes_max: usize::MAX };
         let (start, upto) = (Place::after(0), self.head());
-        let page = self.history.page(filters, Past::Retained, start, upto, bounds, self.now);
+        let page = self.history.page(
+            PageRequest { filters, past: Past::Retained, place: start, upto, bounds },
+            self.now,
+        );
         let got: Vec<_> = page.events.iter().map(|event| event.seq).collect();
         assert_eq!(got, expected);
         assert_eq!(page.lost, None);

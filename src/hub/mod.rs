@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use self::keys::{Keys, Published};
 use self::waiting::{OrderedEvent, Waiting};
 use crate::event::{Destination, Event};
-use crate::history::{Bounds, History, Loss, Page, PageBounds, Past, Place, Retain, Totals};
+use crate::history::{Bounds, History, Loss, Page, PageRequest, Place, Retain, Totals};
 use crate::sse::{Draft, Epoch, EventId};
 use crate::sync::{Mailbox, Outcome, Settled, Ticket};
 use crate::topic::Filter;
@@ -291,16 +291,8 @@ impl Hub {
     }
 
     /// The next page of a subscriber's past: see [`History::page`].
-    pub fn page(
-        &self,
-        filters: &[Filter],
-        past: Past,
-        place: Place,
-        upto: u64,
-        bounds: PageBounds,
-        now: Instant,
-    ) -> Page {
-        self.order().history.page(filters, past, place, upto, bounds, now)
+    pub fn page(&self, request: PageRequest<'_>, now: Instant) -> Page {
+        self.order().history.page(request, now)
     }
 
     /// Forgets a part of what is too old, and says what the history holds then. Called every second.

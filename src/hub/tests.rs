@@ -1,6 +1,7 @@
 //! Order, all-or-nothing, the ids a publisher is told, and what a key recognises.
 
 use super::*;
+use crate::history::{PageBounds, Past};
 use crate::journal::{self, Ended, Item, Record, Recovered, To};
 use crate::sse::Fields;
 use crate::topic::Topic;
@@ -261,7 +262,10 @@ fn values_without_their_records_come_back_as_values_only() {
     let bounds = PageBounds { events_max: 9, bytes_max: 9_999 };
     let seqs = |filters: &[&str], past, after| {
         let filters: Vec<_> = filters.iter().map(|text| Filter::parse(text).unwrap()).collect();
-        let page = hub.page(&filters, past, Place::after(after), 5, bounds, now);
+        let page = hub.page(
+            PageRequest { filters: &filters, past, place: Place::after(after), upto: 5, bounds },
+            now,
+        );
         (page.lost.map(|lost| lost.to), page.events.iter().map(|e| e.seq).collect::<Vec<_>>())
     };
     assert_eq!(seqs(&["a", "b"], Past::Retained, 0), (None, vec![1, 2]));
@@ -307,7 +311,10 @@ fn f71_a_clock_that_was_set_back_or_on_loses_no_event_and_gives_no_id_twice() {
         let lost = hub.lost(&[], start, 1, now);
         assert_eq!(lost.is_none(), is_kept, "too old is declared, {accepted_ms} at {now_ms}");
         let bounds = PageBounds { events_max: 9, bytes_max: 9_999 };
-        let page = hub.page(&[], Past::Events, start, 1, bounds, now);
+        let page = hub.page(
+            PageRequest { filters: &[], past: Past::Events, place: start, upto: 1, bounds },
+            now,
+        );
         assert_eq!(page.events.len(), usize::from(is_kept));
         assert_eq!(publish(&hub, vec![submission("y")]), Ok(vec![2]));
     }

@@ -38,6 +38,16 @@ pub struct ShardMetrics {
     pub history_topics: Cell,
     /// Bytes of retained values.
     pub retained_bytes: Cell,
+    /// Bytes of the log on disk. Of this and the next four only the log's thread keeps account.
+    pub log_bytes: Cell,
+    /// Files of the log.
+    pub log_segments: Cell,
+    /// Bytes of the log that the operating system has and the disk perhaps not.
+    pub log_unsynced_bytes: Cell,
+    /// Writes to the log.
+    pub log_writes: Cell,
+    /// How long the disk took for each sync of the log.
+    pub log_sync: Histogram<50_000>,
     /// Streams opened.
     pub streams_opened: Cell,
     /// Streams closed, by reason.
@@ -185,29 +195,35 @@ impl Closed {
 /// All shards' cells together, and the clock they share.
 #[derive(Debug)]
 pub struct Metrics {
-    shards: Box<[Arc<ShardMetrics>]>,
+    /// Those of the shards, and behind them those of the log's thread.
+    cells: Box<[Arc<ShardMetrics>]>,
     started: Instant,
 }
 
 impl Metrics {
     /// Cells for `shards` shards of a gateway that started at `started`.
     pub fn new(shards: usize, started: Instant) -> Self {
-        Self { shards: (0..shards).map(|_| Arc::default()).collect(), started }
+        Self { cells: (0..=shards).map(|_| Arc::default()).collect(), started }
     }
 
     /// One shard's cells.
     pub fn shard(&self, index: usize) -> Arc<ShardMetrics> {
-        Arc::clone(&self.shards[index])
+        Arc::clone(&self.cells[index])
+    }
+
+    /// The cells of the log's thread.
+    pub fn log(&self) -> Arc<ShardMetrics> {
+        self.shard(self.shard_count())
     }
 
     /// How many shards there are.
     pub fn shard_count(&self) -> usize {
-        self.shards.len()
+        self.cells.len() - 1
     }
 
     /// A shard's loop has turned at `now`. Called by that shard.
     pub fn mark_alive(&self, shard: usize, now: Instant) {
-        self.shards[shard].alive_at_ms.set(self.clock_ms(now));
+        self.cells[shard].alive_at_ms.set(self.clock_ms(now));
     }
 
     fn clock_ms(&self, now: Instant) -> u64 {
@@ -217,13 +233,14 @@ impl Metrics {
     /// Milliseconds since the shard that has been silent longest turned its loop.
     pub fn longest_silence_ms(&self, now: Instant) -> u64 {
         let now = self.clock_ms(now);
-        let oldest = self.shards.iter().map(|shard| shard.alive_at_ms.get()).min();
+        let shards = &self.cells[..self.shard_count()];
+        let oldest = shards.iter().map(|shard| shard.alive_at_ms.get()).min();
         now.saturating_sub(oldest.unwrap_or(now))
     }
 
     /// The Prometheus text format.
     pub fn render(&self) -> String {
-        render::render(&self.shards)
+        render::render(&self.cells)
     }
 }
 

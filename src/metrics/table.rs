@@ -125,6 +125,21 @@ pub const METRICS: &[Metric] = &[
         source: Source::Gauge(|shard| shard.retained_bytes.get()),
     },
     Metric {
+        name: "tidegate_log_bytes",
+        help: "Bytes that the event log takes on the disk.",
+        source: Source::Gauge(|shard| shard.log_bytes.get()),
+    },
+    Metric {
+        name: "tidegate_log_segments",
+        help: "Files of the event log.",
+        source: Source::Gauge(|shard| shard.log_segments.get()),
+    },
+    Metric {
+        name: "tidegate_log_unsynced_bytes",
+        help: "Bytes of the event log that a power loss would take now.",
+        source: Source::Gauge(|shard| shard.log_unsynced_bytes.get()),
+    },
+    Metric {
         name: "tidegate_streams_opened_total",
         help: "Streams opened.",
         source: Source::Counter(|shard| shard.streams_opened.get()),
@@ -183,6 +198,16 @@ pub const METRICS: &[Metric] = &[
         name: "tidegate_accept_errors_total",
         help: "Failed attempts to accept a connection, such as for lack of file descriptors.",
         source: Source::Counter(|shard| shard.accept_errors.get()),
+    },
+    Metric {
+        name: "tidegate_log_writes_total",
+        help: "Writes to the event log; all that waited goes into one.",
+        source: Source::Counter(|shard| shard.log_writes.get()),
+    },
+    Metric {
+        name: "tidegate_log_sync_seconds",
+        help: "How long the disk took for each sync of the event log.",
+        source: Source::Histogram(|shard| shard.log_sync.snapshot()),
     },
     Metric {
         name: "tidegate_fanout_seconds",

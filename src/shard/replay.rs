@@ -17,7 +17,7 @@ use super::pages::{Encoded, PageKey};
 use super::streams::Streams;
 use super::subscriber::Sink;
 use super::sweep::{Written, write};
-use crate::history::{Past, Place};
+use crate::history::{PageRequest, Past, Place};
 use crate::metrics::{Closed, Dropped, Replayed};
 use crate::sse::{EndReason, GapReason, comment};
 use crate::subscribe::control::Gap;
@@ -181,7 +181,8 @@ impl Streams {
         let filters = self.audiences[audience].filters();
         let upto = if past == Past::Retained { values_to } else { self.applied };
         let now = self.now;
-        let page = self.hub.page(filters, past, place, upto, Encoded::BOUNDS, now);
+        let page =
+            self.hub.page(PageRequest { filters, past, place, upto, bounds: Encoded::BOUNDS }, now);
         self.pages.add(Encoded::new(wanted, page, upto, self.tick))
     }
 
