@@ -21,21 +21,23 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::EXPECT;
+use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Version};
 use http_body_util::Either;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::io::Sniffed;
+use super::guard::{Guard, Limits};
+use super::io::{Sniffed, Watch};
 use super::leftover::{LeftoverBounds, settle};
-use super::{LocalExec, ResponseBody};
+use super::{LocalExec, ResponseBody, problem};
+use crate::error::Problem;
 use crate::subscribe::Subscription;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113, 3.4).
@@ -43,9 +45,6 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Read at first: most requests fit, so that sniffing costs no further read.
 const SNIFF_BYTES: usize = 1024;
-
-/// Largest request head, and hyper's read buffer at most.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// hyper's buffer of one HTTP/2 stream (400 KiB by default): it lies behind the ring, where nothing
 /// can be dropped any more, so it is kept small.
@@ -70,6 +69,8 @@ pub struct Options {
     pub http2_streams_max: u32,
     /// What may be left of a request's body.
     pub leftover: LeftoverBounds,
+    /// What an HTTP/1 request's head may be. hyper's read buffer grows to `head_bytes_max`.
+    pub limits: Limits,
 }
 
 /// A route's answer.
@@ -145,11 +146,9 @@ pub async fn serve<H: Handler>(
         }
     };
     match sniffed {
-        Ok(Ok(Protocol::Http1)) => {
-            serve_http1(stream, prefix.freeze(), handler, options, shutdown).await
-        }
+        Ok(Ok(Protocol::Http1)) => serve_http1(stream, prefix, handler, options, shutdown).await,
         Ok(Ok(Protocol::Http2)) => {
-            serve_http2(stream, prefix.freeze(), handler, options, shutdown).await;
+            serve_http2(stream, prefix, handler, options, shutdown).await;
             Outcome::Closed
         }
         // The client left, or was silent too long, before it said anything.
@@ -191,39 +190,69 @@ async fn answer<H: Handler>(
     answer
 }
 
+/// Answers a request of an HTTP/1 connection, its `number`th from 1 on, or says why the guard
+/// refuses it: at once if that is known, or in place of what the route makes of a broken body.
+async fn answer_guarded<H: Handler>(
+    handler: Rc<H>,
+    request: Request<Incoming>,
+    number: u64,
+    leftover: LeftoverBounds,
+    watch: &Watch,
+) -> Answer<H::Stream> {
+    if let Some(refused) = refused(number, watch) {
+        return Answer::Response(refused);
+    }
+    let answer = answer(handler, request, leftover).await;
+    refused(number, watch).map_or(answer, Answer::Response)
+}
+
+/// The answer to a request that the guard refuses. The guard can be ahead: what it refuses may be a
+/// request that waits behind this one.
+fn refused<S>(number: u64, watch: &Watch) -> Option<Response<ResponseBody<S>>> {
+    let guard = watch.guard.borrow();
+    let refusal = guard.refusal().filter(|refusal| refusal.request == number)?;
+    tracing::debug!(?refusal, "refused a request");
+    let mut response = problem(&Problem::from(&refusal.fault));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    Some(response)
+}
+
 type Recorded = Rc<RefCell<Option<(Subscription, Version)>>>;
 
 async fn serve_http1<H: Handler>(
     stream: TcpStream,
-    prefix: Bytes,
+    prefix: BytesMut,
     handler: Rc<H>,
     options: Options,
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Outcome {
     let recorded = Recorded::default();
-    let flushed = Rc::new(Cell::new(false));
+    let watch = Rc::new(Watch::new(Guard::new(options.limits)));
+    let requests = Cell::new(0);
     let service = service_fn(|request: Request<Incoming>| {
+        requests.update(|requests| requests + 1);
+        let number = requests.get();
         let version = request.version();
         let handler = Rc::clone(&handler);
-        let (recorded, flushed) = (Rc::clone(&recorded), Rc::clone(&flushed));
+        let (recorded, watch) = (Rc::clone(&recorded), Rc::clone(&watch));
         Box::pin(async move {
-            match answer(handler, request, options.leftover).await {
+            match answer_guarded(handler, request, number, options.leftover, &watch).await {
                 Answer::Response(response) => Ok::<_, Infallible>(response),
                 Answer::Stream(subscription) => {
                     *recorded.borrow_mut() = Some((subscription, version));
-                    flushed.set(false);
+                    watch.flushed.set(false);
                     pending().await
                 }
             }
         })
     });
-    let io = Sniffed::new(prefix, stream, Rc::clone(&flushed));
+    let io = TokioIo::new(Sniffed::new(prefix, stream, Some(Rc::clone(&watch))));
     let mut connection = http1::Builder::new()
         .pipeline_flush(false)
         .half_close(false)
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
-        .max_buf_size(HEAD_BYTES_MAX)
+        .max_buf_size(options.limits.head_bytes_max)
         .serve_connection(io, service);
 
     let mut shutting_down = false;
@@ -232,7 +261,7 @@ async fn serve_http1<H: Handler>(
             if connection.poll_without_shutdown(cx).is_ready() {
                 return Poll::Ready(None);
             }
-            if recorded.borrow().is_some() && flushed.get() {
+            if recorded.borrow().is_some() && watch.flushed.get() {
                 return Poll::Ready(recorded.borrow_mut().take());
             }
             // After the request that is there: told to shut down, hyper does not read another.
@@ -246,7 +275,7 @@ async fn serve_http1<H: Handler>(
     .await;
 
     let parts = connection.into_parts();
-    let stream = parts.io.into_inner();
+    let stream = parts.io.into_inner().into_inner();
     let Some((subscription, version)) = subscribed else {
         close(stream).await;
         return Outcome::Closed;
@@ -277,7 +306,7 @@ async fn close(mut stream: TcpStream) {
 
 async fn serve_http2<H: Handler>(
     stream: TcpStream,
-    prefix: Bytes,
+    prefix: BytesMut,
     handler: Rc<H>,
     options: Options,
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
@@ -292,7 +321,7 @@ async fn serve_http2<H: Handler>(
             })
         }
     });
-    let io = Sniffed::new(prefix, stream, Rc::default());
+    let io = TokioIo::new(Sniffed::new(prefix, stream, None));
     let connection = http2::Builder::new(LocalExec)
         .timer(TokioTimer::new())
         .max_concurrent_streams(options.http2_streams_max)
