@@ -46,10 +46,7 @@ pub(super) struct Sniffed<I> {
 impl<I> Sniffed<I> {
     pub(super) fn new(prefix: BytesMut, inner: I, watch: Option<Rc<Watch>>) -> Self {
         let mut sniffed = Self { inner, held: prefix, passed: 0, watch };
-        sniffed.passed = match &sniffed.watch {
-            Some(_) => sniffed.inspect_held(),
-            None => sniffed.held.len(),
-        };
+        sniffed.passed = sniffed.inspect_held();
         sniffed
     }
 

@@ -3,11 +3,11 @@
 use super::Fault;
 
 /// tchar, RFC 9110, 5.6.2.
-const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~", true);
+const TOKEN: [bool; 256] = alphanumeric_and(b"!#$%&'*+-.^_`|~");
 
 /// unreserved and sub-delims of a host's name, RFC 3986, 3.2.2. Without `%`: no name in the DNS has
 /// one, and who decodes it reads another host.
-pub(super) const REG_NAME: [bool; 256] = table(b"-._~!$&'()*+,;=", true);
+pub(super) const REG_NAME: [bool; 256] = alphanumeric_and(b"-._~!$&'()*+,;=");
 
 /// What a request-target may have: printable ASCII without `#`, which would begin a fragment, and
 /// without `"<>`, which no client leaves unescaped and hyper refuses in its own words.
@@ -21,11 +21,11 @@ pub(super) const TARGET: [bool; 256] = {
     table
 };
 
-const fn table(punctuation: &[u8], alphanumeric: bool) -> [bool; 256] {
+const fn alphanumeric_and(punctuation: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < 256 {
-        table[byte] = alphanumeric && (byte as u8).is_ascii_alphanumeric();
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
         byte += 1;
     }
     let mut at = 0;

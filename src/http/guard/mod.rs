@@ -32,7 +32,8 @@ pub struct Limits {
     /// Bytes of a head, its empty line included: at least 8 KiB, hyper's smallest buffer. This much
     /// is held for a connection whose head comes in pieces.
     pub head_bytes_max: usize,
-    /// Bytes of the request line without its end. More than fit into the head are as many as do.
+    /// Bytes of the request line without its end. More than fit into the head are as many as do: so
+    /// by default, since a stream names up to 128 topics of up to 512 bytes in its target.
     pub request_line_bytes_max: usize,
     /// Field lines of a head, and of the trailers.
     pub fields_max: usize,
@@ -40,7 +41,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { head_bytes_max: 64 * 1024, request_line_bytes_max: 16 * 1024, fields_max: 100 }
+        Self { head_bytes_max: 64 * 1024, request_line_bytes_max: 64 * 1024, fields_max: 100 }
     }
 }
 

@@ -318,16 +318,23 @@ fn a_bad_trailer_is_refused_before_any_of_it_passes() {
 
 #[test]
 fn a_head_has_its_bounds_to_the_byte() {
-    let Limits { head_bytes_max, request_line_bytes_max, fields_max } = Limits::default();
+    let limits = Limits { request_line_bytes_max: 1000, ..Limits::default() };
+    let Limits { head_bytes_max, request_line_bytes_max, fields_max } = limits;
+    let judge_line = |line: &str| {
+        let mut guard = Guard::new(limits);
+        guard.inspect(line.as_bytes());
+        guard.refusal().map(|refusal| refusal.fault.clone())
+    };
     let target = |length: usize| {
         let path = "x".repeat(length - "GET / HTTP/1.1".len());
         format!("GET /{path} HTTP/1.1\r\nhost: a\r\n\r\n")
     };
-    passes(target(request_line_bytes_max).as_bytes());
+    assert_eq!(judge_line(&target(request_line_bytes_max)), None);
     let (longer, too_long) =
         (target(request_line_bytes_max + 1), Fault::RequestLineTooLong(request_line_bytes_max));
-    refuses(&longer, &too_long);
-    refuses(&longer[..request_line_bytes_max + 2], &too_long);
+    assert_eq!(judge_line(&longer), Some(too_long.clone()));
+    assert_eq!(judge_line(&longer[..request_line_bytes_max + 2]), Some(too_long));
+    refuses(target(head_bytes_max), &Fault::RequestLineTooLong(head_bytes_max));
 
     let empty = with("x: \r\n").len();
     let head = |length: usize| with(&format!("x: {}\r\n", "y".repeat(length - empty)));
