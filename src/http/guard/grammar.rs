@@ -52,10 +52,6 @@ pub(super) fn has_control(bytes: &[u8]) -> bool {
         .fold(false, |found, &byte| found | ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f))
 }
 
-pub(super) const fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
 /// Without the optional whitespace around it.
 pub(super) fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
@@ -66,22 +62,16 @@ pub(super) fn trim(mut value: &[u8]) -> &[u8] {
 
 /// The name and the value of a field line, RFC 9112, 5.
 pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
-    let Some(colon) = line.iter().position(|byte| *byte == b':') else {
-        // A folded line, too, is told as what it is.
-        return Err(if line.first().copied().is_some_and(is_blank) {
-            Fault::FoldedLine
-        } else {
-            Fault::FieldName
-        });
+    let name_end = line.iter().position(|byte| !TOKEN[usize::from(*byte)]);
+    let (name, rest) = line.split_at(name_end.unwrap_or(line.len()));
+    let value = match rest {
+        [b':', value @ ..] if !name.is_empty() => value,
+        [b' ' | b'\t', ..] if name.is_empty() => return Err(Fault::FoldedLine),
+        [b' ' | b'\t', ..] if trim(rest).first() == Some(&b':') => {
+            return Err(Fault::SpaceBeforeColon);
+        }
+        _ => return Err(Fault::FieldName),
     };
-    let (name, value) = (&line[..colon], &line[colon + 1..]);
-    if !is_token(name) {
-        return Err(match name {
-            [first, ..] if is_blank(*first) => Fault::FoldedLine,
-            [.., last] if is_blank(*last) => Fault::SpaceBeforeColon,
-            _ => Fault::FieldName,
-        });
-    }
     if has_control(value) {
         return Err(Fault::FieldValue(to_text(name)));
     }
