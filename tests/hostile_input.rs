@@ -1,10 +1,13 @@
 //! What a publisher may not send: each is a problem that names its field, nothing of it is
-//! published, the connection serves the next request, and no byte of it reaches the log raw.
+//! published, the connection serves the next request (unless nobody can tell where that begins), and
+//! no byte of it reaches the log raw.
 
 mod support;
 
 #[path = "hostile_input/bodies.rs"]
 mod bodies;
+#[path = "hostile_input/framing.rs"]
+mod framing;
 #[path = "hostile_input/logs.rs"]
 mod logs;
 #[path = "hostile_input/newsroom.rs"]

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body_util::Empty;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{Connection, Deadline, Gateway, Received, Subscriber, eventually, metrics, pause};
+use tidegate::http::guard::Limits;
 use tidegate::http::{Answer, Handler, LeftoverBounds, Options, serve, text};
 use tidegate::net::{Peer, Scheme};
 use tokio::task::LocalSet;
@@ -233,6 +234,7 @@ fn serve_panicky() -> SocketAddr {
             send_address.send(listener.local_addr().expect("an address")).expect("the test waits");
             let timeout = Duration::from_secs(10);
             let options = Options {
+                limits: Limits::default(),
                 header_timeout: timeout,
                 http2_streams_max: 16,
                 leftover: LeftoverBounds { bytes_max: 0, timeout },

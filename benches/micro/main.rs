@@ -2,6 +2,7 @@
 //! `benches/README.md` says how to read the figures.
 
 mod encode;
+mod guard;
 mod history;
 #[path = "../inputs/mod.rs"]
 mod inputs;
@@ -16,6 +17,7 @@ use criterion::{criterion_group, criterion_main};
 criterion_group!(
     benches,
     encode::bench,
+    guard::bench,
     publish::bench,
     history::bench,
     mailbox::bench,

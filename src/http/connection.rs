@@ -21,20 +21,22 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::EXPECT;
+use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Version};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::io::Sniffed;
+use super::guard::{Guard, Limits};
+use super::io::{Sniffed, Watch};
 use super::leftover::{LeftoverBounds, settle};
-use super::{LocalExec, RequestBody, ResponseBody};
+use super::{LocalExec, RequestBody, ResponseBody, problem};
+use crate::error::Problem;
 use crate::net::Peer;
 use crate::proxy::Tunnel;
 use crate::subscribe::Subscription;
@@ -44,9 +46,6 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Read at first: most requests fit, so that sniffing costs no further read.
 const SNIFF_BYTES: usize = 1024;
-
-/// Largest request head, and hyper's read buffer at most.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// hyper's buffer of one HTTP/2 stream (400 KiB by default): it lies behind the ring, where nothing
 /// can be dropped any more, so it is kept small.
@@ -71,6 +70,8 @@ pub struct Options {
     pub http2_streams_max: u32,
     /// What may be left of a request's body.
     pub leftover: LeftoverBounds,
+    /// What an HTTP/1 request's head may be. hyper's read buffer grows to `head_bytes_max`.
+    pub limits: Limits,
 }
 
 /// A route's answer.
@@ -152,10 +153,10 @@ pub async fn serve<H: Handler>(
     };
     match sniffed {
         Ok(Ok(Protocol::Http1)) => {
-            serve_http1(stream, peer, prefix.freeze(), handler, options, shutdown).await
+            serve_http1(stream, peer, prefix, handler, options, shutdown).await
         }
         Ok(Ok(Protocol::Http2)) => {
-            serve_http2(stream, peer, prefix.freeze(), handler, options, shutdown).await;
+            serve_http2(stream, peer, prefix, handler, options, shutdown).await;
             Outcome::Closed
         }
         // The client left, or was silent too long, before it said anything.
@@ -183,12 +184,18 @@ async fn sniff(stream: &mut TcpStream, prefix: &mut BytesMut) -> io::Result<Prot
     }
 }
 
+/// Answers a request, or says why it is `refused`: at once if that is known, or in place of what the
+/// route makes of a broken body.
 async fn answer<H: Handler>(
     handler: Rc<H>,
     request: Request<Incoming>,
     peer: &Peer,
     leftover: LeftoverBounds,
+    refused: impl Fn() -> Option<Response<ResponseBody<H::Stream>>>,
 ) -> Answer<H::Stream> {
+    if let Some(refused) = refused() {
+        return Answer::Response(refused);
+    }
     let (head, body) = request.into_parts();
     let mut body = RequestBody::new(body);
     let awaited = head.headers.contains_key(EXPECT);
@@ -196,7 +203,18 @@ async fn answer<H: Handler>(
     if let Answer::Response(response) = &mut answer {
         settle(response, body, awaited, leftover).await;
     }
-    answer
+    refused().map_or(answer, Answer::Response)
+}
+
+/// The answer to a request of an HTTP/1 connection, its `number`th from 1 on, that the guard refuses.
+/// The guard can be ahead: what it refuses may be a request that waits behind this one.
+fn refused<S>(number: u64, watch: &Watch) -> Option<Response<ResponseBody<S>>> {
+    let guard = watch.guard.borrow();
+    let refusal = guard.refusal().filter(|refusal| refusal.request == number)?;
+    tracing::debug!(?refusal, "refused a request");
+    let mut response = problem(&Problem::from(&refusal.fault));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    Some(response)
 }
 
 /// What a connection becomes when it is done with requests.
@@ -220,19 +238,23 @@ type Recorded = Rc<RefCell<Option<Next>>>;
 async fn serve_http1<H: Handler>(
     stream: TcpStream,
     peer: Rc<Peer>,
-    prefix: Bytes,
+    prefix: BytesMut,
     handler: Rc<H>,
     options: Options,
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Outcome {
     let recorded = Recorded::default();
-    let flushed = Rc::new(Cell::new(false));
+    let watch = Rc::new(Watch::new(Guard::new(options.limits)));
+    let requests = Cell::new(0);
     let service = service_fn(|request: Request<Incoming>| {
+        requests.update(|requests| requests + 1);
+        let number = requests.get();
         let version = request.version();
         let (handler, peer) = (Rc::clone(&handler), Rc::clone(&peer));
-        let (recorded, flushed) = (Rc::clone(&recorded), Rc::clone(&flushed));
+        let (recorded, watch) = (Rc::clone(&recorded), Rc::clone(&watch));
         Box::pin(async move {
-            match answer(handler, request, &peer, options.leftover).await {
+            let refused = || refused(number, &watch);
+            match answer(handler, request, &peer, options.leftover, refused).await {
                 Answer::Response(response) => Ok::<_, Infallible>(response),
                 Answer::Upgrade(response, tunnel) => {
                     *recorded.borrow_mut() = Some(Next::Tunnel(tunnel));
@@ -240,19 +262,19 @@ async fn serve_http1<H: Handler>(
                 }
                 Answer::Stream(subscription) => {
                     *recorded.borrow_mut() = Some(Next::Stream(subscription, version));
-                    flushed.set(false);
+                    watch.flushed.set(false);
                     pending().await
                 }
             }
         })
     });
-    let io = Sniffed::new(prefix, stream, Rc::clone(&flushed));
+    let io = TokioIo::new(Sniffed::new(prefix, stream, Some(Rc::clone(&watch))));
     let mut connection = http1::Builder::new()
         .pipeline_flush(false)
         .half_close(false)
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
-        .max_buf_size(HEAD_BYTES_MAX)
+        .max_buf_size(options.limits.head_bytes_max)
         .serve_connection(io, service);
 
     let mut shutting_down = false;
@@ -262,7 +284,7 @@ async fn serve_http1<H: Handler>(
                 // After a 101, hyper has nothing more to do.
                 return Poll::Ready(recorded.borrow_mut().take_if(|next| next.is_tunnel()));
             }
-            if recorded.borrow().as_ref().is_some_and(Next::is_stream) && flushed.get() {
+            if recorded.borrow().as_ref().is_some_and(Next::is_stream) && watch.flushed.get() {
                 return Poll::Ready(recorded.borrow_mut().take());
             }
             // After the request that is there: told to shut down, hyper does not read another.
@@ -276,16 +298,17 @@ async fn serve_http1<H: Handler>(
     .await;
 
     let parts = connection.into_parts();
-    let stream = parts.io.into_inner();
+    let (stream, early) = parts.io.into_inner().into_parts();
     let (subscription, version) = match next {
         Some(Next::Stream(subscription, version)) => (subscription, version),
-        Some(Next::Tunnel(tunnel)) => {
-            if let Err(error) = tunnel.run(stream, parts.read_buf).await {
+        // Who sends the new protocol's bytes before it is agreed on may mean something else by them.
+        Some(Next::Tunnel(tunnel)) if parts.read_buf.is_empty() && early.is_empty() => {
+            if let Err(error) = tunnel.run(stream).await {
                 tracing::debug!(%error, "an upgraded connection broke off");
             }
             return Outcome::Closed;
         }
-        None => {
+        Some(Next::Tunnel(_)) | None => {
             close(stream).await;
             return Outcome::Closed;
         }
@@ -317,7 +340,7 @@ async fn close(mut stream: TcpStream) {
 async fn serve_http2<H: Handler>(
     stream: TcpStream,
     peer: Rc<Peer>,
-    prefix: Bytes,
+    prefix: BytesMut,
     handler: Rc<H>,
     options: Options,
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
@@ -325,7 +348,8 @@ async fn serve_http2<H: Handler>(
     let service = service_fn(|request: Request<Incoming>| {
         let (handler, peer) = (Rc::clone(&handler), Rc::clone(&peer));
         async move {
-            let answered = answer(Rc::clone(&handler), request, &peer, options.leftover).await;
+            let handling = Rc::clone(&handler);
+            let answered = answer(handling, request, &peer, options.leftover, || None).await;
             Ok::<_, Infallible>(match answered {
                 // HTTP/2 has no upgrades: the route does not offer one.
                 Answer::Response(response) | Answer::Upgrade(response, _) => response,
@@ -335,7 +359,7 @@ async fn serve_http2<H: Handler>(
             })
         }
     });
-    let io = Sniffed::new(prefix, stream, Rc::default());
+    let io = TokioIo::new(Sniffed::new(prefix, stream, None));
     let connection = http2::Builder::new(LocalExec)
         .timer(TokioTimer::new())
         .max_concurrent_streams(options.http2_streams_max)

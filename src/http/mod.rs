@@ -5,6 +5,7 @@
 
 mod connection;
 mod exec;
+pub mod guard;
 mod io;
 mod leftover;
 mod problem;

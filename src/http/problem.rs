@@ -1,5 +1,6 @@
 //! The one place where a module's error becomes a status code and a problem type.
 
+use super::guard::Fault as GuardFault;
 use crate::error::Problem;
 use crate::hub::Refused;
 use crate::proxy::ProxyError;
@@ -87,5 +88,46 @@ impl From<&ProxyError> for Problem {
             ProxyError::Body => (408, "body-timeout", "Body timeout"),
         };
         Self::new(status, slug, title, error.to_string())
+    }
+}
+
+impl From<&GuardFault> for Problem {
+    fn from(fault: &GuardFault) -> Self {
+        let (status, slug, title) = match fault {
+            GuardFault::EmptyLines(_) | GuardFault::RequestLine | GuardFault::Target => {
+                (400, "bad-request-line", "Bad request line")
+            }
+            GuardFault::RequestLineTooLong(_) => (414, "target-too-long", "Target too long"),
+            GuardFault::Version => (505, "bad-version", "HTTP version not supported"),
+            GuardFault::Connect | GuardFault::TransferCoding(_) => {
+                (501, "not-implemented", "Not implemented")
+            }
+            GuardFault::HeadTooLarge(_) | GuardFault::TooManyFields(_) => {
+                (431, "head-too-large", "Request head too large")
+            }
+            GuardFault::BareLineFeed
+            | GuardFault::FoldedLine
+            | GuardFault::SpaceBeforeColon
+            | GuardFault::FieldName
+            | GuardFault::FieldValue(_) => (400, "bad-field-line", "Bad field line"),
+            GuardFault::HostMissing
+            | GuardFault::HostRepeated
+            | GuardFault::HostInvalid
+            | GuardFault::HostDiffers => (400, "bad-host", "Bad host"),
+            GuardFault::ContentLength
+            | GuardFault::ContentLengthRepeated
+            | GuardFault::LengthAndEncoding
+            | GuardFault::TransferEncoding
+            | GuardFault::TransferEncodingInHttp10 => (400, "bad-framing", "Bad framing"),
+            GuardFault::Expectation => (417, "bad-expectation", "Expectation failed"),
+            GuardFault::UpgradeWithBody => (400, "unexpected-body", "Unexpected body"),
+            GuardFault::ChunkSize | GuardFault::ChunkLineTooLong | GuardFault::ChunkEnd => {
+                (400, "bad-chunk", "Bad chunk")
+            }
+            GuardFault::TrailersTooLarge(_) | GuardFault::Trailer(_) => {
+                (400, "bad-trailer", "Bad trailer")
+            }
+        };
+        Self::new(status, slug, title, fault.to_string()).in_field(fault.field())
     }
 }

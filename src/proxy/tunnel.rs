@@ -27,19 +27,15 @@ impl Tunnel {
         Self { server, place, silence_max }
     }
 
-    /// Moves bytes between the client, of whom `read` has come already, and the server.
+    /// Moves bytes between the client and the server.
     ///
     /// # Errors
     /// One side failed, or `TimedOut`.
-    pub async fn run(
-        self,
-        client: impl AsyncRead + AsyncWrite + Unpin,
-        read: Bytes,
-    ) -> io::Result<()> {
+    pub async fn run(self, client: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
         let Self { server: Bare { socket, read: server_read }, place: _place, silence_max } = self;
         let activity = Activity::new();
         let mut watch = Watch::default();
-        let mut client = Noted { inner: client, first: read, activity: activity.clone() };
+        let mut client = Noted { inner: client, first: Bytes::new(), activity: activity.clone() };
         let mut server = Noted { inner: socket, first: server_read, activity: activity.clone() };
         tokio::select! {
             copied = copy_bidirectional(&mut client, &mut server) => copied.map(drop),

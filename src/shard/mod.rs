@@ -58,6 +58,7 @@ use self::accept::{Acceptor, Public};
 use self::places::{Permit, Places};
 use self::streams::Streams;
 use crate::config::schema::Config;
+use crate::http::guard::Limits;
 use crate::http::{Handler, LeftoverBounds, Options, Takeover};
 use crate::hub::{EventMailbox, Hub};
 use crate::metrics::{ListenerName, Metrics, ShardMetrics};
@@ -151,6 +152,7 @@ impl<H: Handler> Shard<H> {
         let options = |leftover_bytes_max| Options {
             header_timeout: server.header_timeout.0,
             http2_streams_max: server.http2_streams_max,
+            limits: Limits::default(),
             leftover: LeftoverBounds {
                 bytes_max: leftover_bytes_max,
                 timeout: server.body_timeout.0,
