@@ -1,14 +1,16 @@
 //! The public listener's routes: streams of ours, and the app servers' answers to everything else.
 
+use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response};
 use http_body_util::Full;
 use hyper::body::Body as _;
 
+use super::response::no_content;
 use super::{Answer, RequestBody, ResponseBody, method_not_allowed, not_found, problem};
 use crate::error::Problem;
 use crate::net::Peer;
-use crate::proxy::{Exchange, Proxy, ProxyError};
+use crate::proxy::{Download, Exchange, Proxy, ProxyError};
 use crate::subscribe;
 
 /// Header fields of every stream, apart from what each HTTP version adds.
@@ -49,24 +51,35 @@ pub async fn forward<S>(
     body: &mut RequestBody,
     peer: &Peer,
 ) -> Answer<S> {
-    let uri = head.uri.clone();
-    match proxy.exchange(head, body.take(), peer).await {
-        Ok(Exchange::Response(response)) => {
-            Answer::Response(response.map(|body| ResponseBody::Proxied(Box::new(body))))
-        }
+    let (uri, has_body) = (head.uri.clone(), !body.is_end_stream());
+    let asking = match proxy.prepare(head, has_body, peer) {
+        Ok(Some(asking)) => asking,
+        Ok(None) => return Answer::Response(no_content()),
+        Err(ProxyError::NoRoute) => return Answer::Response(not_found(uri.path())),
+        Err(error) => return Answer::Response(problem(&Problem::from(&error))),
+    };
+    match asking.send(body.take()).await {
+        Ok(Exchange::Response(response)) => Answer::Response(response.map(proxied)),
         Ok(Exchange::Upgrade(response, tunnel)) => {
-            let response = response.map(|body| ResponseBody::Proxied(Box::new(body)));
-            Answer::Upgrade(response, Box::new(tunnel))
+            Answer::Upgrade(response.map(proxied), Box::new(tunnel))
         }
-        Err(ProxyError::NoRoute) => Answer::Response(not_found(uri.path())),
         Err(error) => {
             if error.is_the_servers() {
                 let cause = std::error::Error::source(&error).map(tracing::field::display);
                 tracing::warn!(%error, cause, path = uri.path(), "a request was not answered");
             }
-            Answer::Response(problem(&Problem::from(&error)))
+            let mut response = problem(&Problem::from(&error));
+            if has_body {
+                // Nobody reads the rest of it.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Answer::Response(response)
         }
     }
+}
+
+fn proxied<S>(body: Download) -> ResponseBody<S> {
+    ResponseBody::Proxied(Box::new(body))
 }
 
 /// The response that a stream over HTTP/2, or a HEAD request, gets.

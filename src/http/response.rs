@@ -80,6 +80,13 @@ pub fn text<S>(content_type: &'static str, body: String) -> Response<ResponseBod
     full(StatusCode::OK, content_type, body.into())
 }
 
+/// Nothing to say.
+pub(super) fn no_content<S>() -> Response<ResponseBody<S>> {
+    let mut response = Response::new(ResponseBody::Full(Full::default()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
 /// An error, as RFC 9457 has it.
 pub fn problem<S>(problem: &Problem) -> Response<ResponseBody<S>> {
     let status = StatusCode::from_u16(problem.status).expect("problems have HTTP status codes");

@@ -19,6 +19,7 @@ struct State {
     moved: Cell<Instant>,
     awaits_client: Cell<bool>,
     client_failed: Cell<bool>,
+    client_is_done: Cell<bool>,
 }
 
 impl Activity {
@@ -28,6 +29,7 @@ impl Activity {
             moved: Cell::new(Instant::now()),
             awaits_client: Cell::new(false),
             client_failed: Cell::new(false),
+            client_is_done: Cell::new(false),
         }))
     }
 
@@ -44,6 +46,15 @@ impl Activity {
 
     pub(super) fn awaits_client(&self) -> bool {
         self.0.awaits_client.get()
+    }
+
+    /// The client's body has come to its end.
+    pub(super) fn end_client(&self) {
+        self.0.client_is_done.set(true);
+    }
+
+    pub(super) fn client_is_done(&self) -> bool {
+        self.0.client_is_done.get()
     }
 
     /// The client's body has broken off.

@@ -20,7 +20,15 @@ pub(super) struct Upload {
 
 impl Upload {
     pub(super) fn new(incoming: Option<Incoming>, activity: Activity) -> Self {
-        Self { incoming, activity }
+        let upload = Self { incoming, activity };
+        upload.note_end();
+        upload
+    }
+
+    fn note_end(&self) {
+        if self.is_end_stream() {
+            self.activity.end_client();
+        }
     }
 }
 
@@ -37,7 +45,11 @@ impl Body for Upload {
         match &polled {
             Poll::Pending => self.activity.await_client(),
             Poll::Ready(Some(Err(_))) => self.activity.fail_client(),
-            Poll::Ready(_) => self.activity.note(),
+            Poll::Ready(Some(Ok(_))) => {
+                self.activity.note();
+                self.note_end();
+            }
+            Poll::Ready(None) => self.activity.end_client(),
         }
         polled
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
@@ -39,45 +40,57 @@ struct Failure {
     request: Option<Request<Upload>>,
 }
 
-/// Asks the servers of the route's group until one answers. `upgrade` is how long an upgraded
-/// connection may be silent, where the client wants one.
-pub(super) async fn exchange(
-    pools: &Rc<Pools>,
-    route: &Route,
-    head: Parts,
-    body: Option<Incoming>,
-    upgrade: Option<Duration>,
-) -> Result<Exchange, ProxyError> {
-    let group = &route.group;
-    let activity = Activity::new();
-    let mut request = Request::from_parts(head, Upload::new(body, activity.clone()));
-    let mut tried = SmallVec::<[usize; SERVERS_MAX]>::new();
-    let mut failed = None;
-    loop {
-        let Some((at, place)) = group.pick(&tried, Instant::now()) else {
-            return Err(failed.unwrap_or_else(|| ProxyError::Busy { group: group.name.clone() }));
-        };
-        if route.rules.host_header == HostHeader::Server {
-            request.headers_mut().insert(http::header::HOST, place.server().host.clone());
-        }
-        let attempt = Attempt { pools, route, at, activity: &activity };
-        match attempt.send(request).await {
-            Ok((link, response)) => {
-                group.note_success(at);
-                let lease = Lease { link, place, limits: group.limits, pools: Rc::clone(pools) };
-                return finish(route, lease, response, activity, upgrade).await;
+/// A request to one of a group's servers.
+#[derive(Debug)]
+pub struct Asking<'a> {
+    pub(super) pools: &'a Rc<Pools>,
+    pub(super) route: &'a Route,
+    pub(super) head: Parts,
+    /// How long an upgraded connection may be silent, where the client wants one.
+    pub(super) upgrade: Option<Duration>,
+}
+
+impl Asking<'_> {
+    /// Asks servers until one answers.
+    ///
+    /// # Errors
+    /// None did.
+    pub async fn send(self, body: Option<Incoming>) -> Result<Exchange, ProxyError> {
+        let Self { pools, route, head, upgrade } = self;
+        let group = &route.group;
+        let activity = Activity::new();
+        let mut request = Request::from_parts(head, Upload::new(body, activity.clone()));
+        let mut tried = SmallVec::<[usize; SERVERS_MAX]>::new();
+        let mut failed = None;
+        loop {
+            let Some((at, place)) = group.pick(&tried, Instant::now()) else {
+                return Err(
+                    failed.unwrap_or_else(|| ProxyError::Busy { group: group.name.clone() })
+                );
+            };
+            if route.rules.host_header == HostHeader::Server {
+                request.headers_mut().insert(HOST, place.server().host.clone());
             }
-            Err(Failure { error, request: again }) => {
-                if !matches!(error, ProxyError::Body) {
-                    group.note_failure(at, Instant::now());
+            let attempt = Attempt { pools, route, at, activity: &activity };
+            match attempt.send(request).await {
+                Ok((link, response)) => {
+                    group.note_success(at);
+                    let lease =
+                        Lease { link, place, limits: group.limits, pools: Rc::clone(pools) };
+                    return finish(route, lease, response, activity, upgrade).await;
                 }
-                tracing::debug!(%error, server = %place.server().url.authority, "a server failed");
-                tried.push(at);
-                match again.filter(|_| tried.len() < SERVERS_MAX) {
-                    Some(again) => request = again,
-                    None => return Err(error),
+                Err(Failure { error, request: again }) => {
+                    if !matches!(error, ProxyError::Body) {
+                        group.note_failure(at, Instant::now());
+                    }
+                    tracing::debug!(%error, server = %place.server().url.authority, "a server failed");
+                    tried.push(at);
+                    match again.filter(|_| tried.len() < SERVERS_MAX) {
+                        Some(again) => request = again,
+                        None => return Err(error),
+                    }
+                    failed = Some(error);
                 }
-                failed = Some(error);
             }
         }
     }
@@ -189,10 +202,11 @@ async fn finish(
     upgrade: Option<Duration>,
 ) -> Result<Exchange, ProxyError> {
     let (mut head, body) = response.into_parts();
+    let is_over = activity.client_is_done();
     activity.note();
     match upgrade {
         Some(silence_max) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
-            let protocol = head.headers.get(http::header::UPGRADE).cloned();
+            let protocol = head.headers.get(UPGRADE).cloned();
             headers::to_client(&mut head, route, protocol);
             poll_fn(|cx| lease.poll_end(cx)).await;
             let tunnel = Tunnel::new(lease.into_bare(), silence_max);
@@ -204,6 +218,10 @@ async fn finish(
         }
         _ => {
             headers::to_client(&mut head, route, None);
+            if !is_over {
+                // Nobody reads the rest: the client must not take this connection for its next request.
+                head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             let body = Download::new(body, lease, activity);
             Ok(Exchange::Response(Response::from_parts(head, body)))
         }

@@ -10,7 +10,6 @@ use http::header::{
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version, response};
-use hyper::body::{Body as _, Incoming};
 use smallvec::SmallVec;
 
 use super::error::ProxyError;
@@ -78,7 +77,7 @@ pub(super) fn host(head: &Parts) -> Option<HeaderValue> {
 
 /// The protocol that the client wants to go on with, if it may: HTTP/2 would be a way past what is
 /// checked here, and a request with a body is not over when the other protocol begins.
-pub(super) fn upgrade(head: &Parts, body: Option<&Incoming>) -> Option<HeaderValue> {
+pub(super) fn upgrade(head: &Parts, has_body: bool) -> Option<HeaderValue> {
     let protocol = head.headers.get(UPGRADE)?;
     let text = protocol.to_str().ok()?;
     let is_one = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte));
@@ -87,9 +86,8 @@ pub(super) fn upgrade(head: &Parts, body: Option<&Incoming>) -> Option<HeaderVal
         || text.to_ascii_lowercase().starts_with("tls");
     let is_asked =
         tokens(&head.headers, CONNECTION).any(|name| name.eq_ignore_ascii_case("upgrade"));
-    let is_whole = body.is_none_or(Incoming::is_end_stream);
     let is_get = head.method == Method::GET && head.version == Version::HTTP_11;
-    (is_one && !is_http && is_asked && is_whole && is_get).then(|| protocol.clone())
+    (is_one && !is_http && is_asked && is_get && !has_body).then(|| protocol.clone())
 }
 
 /// Whether `Max-Forwards` says that the request is for us.

@@ -22,16 +22,15 @@ mod tunnel;
 
 pub use body::Download;
 pub use error::ProxyError;
-pub use exchange::Exchange;
+pub use exchange::{Asking, Exchange};
 pub use tunnel::Tunnel;
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::Method;
 use http::request::Parts;
-use http::{Method, Response};
-use hyper::body::Incoming;
 use ipnet::IpNet;
 
 use self::group::Group;
@@ -92,26 +91,27 @@ impl Proxy {
         Self { plan, pools }
     }
 
-    /// Sends a request on, and returns what the server answers.
+    /// Finds out where a request goes, and makes it one to a server there; `None` if it is for us, and
+    /// answered with 204. `has_body` is whether the request has one.
     ///
     /// # Errors
-    /// There is no such route, the request is not one to be sent on, or no server answered it.
-    pub async fn exchange(
+    /// There is no such route, or the request is not one to be sent on.
+    pub fn prepare(
         &self,
         mut head: Parts,
-        body: Option<Incoming>,
+        has_body: bool,
         peer: &Peer,
-    ) -> Result<Exchange, ProxyError> {
-        if let Some(answer) = answer_here(&head)? {
-            return Ok(Exchange::Response(answer));
+    ) -> Result<Option<Asking<'_>>, ProxyError> {
+        if matches!(head.method, Method::CONNECT | Method::TRACE) {
+            return Err(ProxyError::Method(head.method));
+        }
+        if head.method == Method::OPTIONS && headers::is_last_hop(&head)? {
+            return Ok(None);
         }
         let host = headers::host(&head);
-        let route = self.plan.table.find(
-            host.as_ref().and_then(|host| host.to_str().ok()),
-            &head.method,
-            head.uri.path(),
-        )?;
-        let upgrade = headers::upgrade(&head, body.as_ref());
+        let host_text = host.as_ref().and_then(|host| host.to_str().ok());
+        let route = self.plan.table.find(host_text, &head.method, head.uri.path())?;
+        let upgrade = headers::upgrade(&head, has_body);
         let forwarding = Forwarding {
             peer,
             host: host.as_ref(),
@@ -120,23 +120,11 @@ impl Proxy {
         };
         headers::to_server(&mut head, route, &forwarding);
         let upgrade = upgrade.map(|_| self.plan.tunnel_silence_max);
-        exchange::exchange(&self.pools, route, head, body, upgrade).await
+        Ok(Some(Asking { pools: &self.pools, route, head, upgrade }))
     }
 
     /// Closes the connections that nobody has used for long. Called now and then.
     pub fn tidy(&self, now: Instant) {
         self.pools.close_old(now);
     }
-}
-
-/// What is answered without asking a server.
-fn answer_here(head: &Parts) -> Result<Option<Response<Download>>, ProxyError> {
-    match head.method {
-        Method::CONNECT | Method::TRACE => return Err(ProxyError::Method(head.method.clone())),
-        Method::OPTIONS if headers::is_last_hop(head)? => {}
-        _ => return Ok(None),
-    }
-    let mut response = Response::new(Download::empty());
-    *response.status_mut() = http::StatusCode::NO_CONTENT;
-    Ok(Some(response))
 }

@@ -71,6 +71,8 @@ fn an_answer_may_come_before_the_requests_body_is_over() {
     server.send("HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno");
     let response = client.read_response("POST").expect_status(413);
     assert_eq!(response.text(), "no");
+    // What is left of the body is not for the next request to come behind.
+    assert_eq!(response.header("connection"), Some("close"));
 }
 
 #[test]
