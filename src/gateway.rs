@@ -1,6 +1,8 @@
 //! The wiring: from a configuration to running shards, and from a signal to their end. Reads as a
 //! recipe; every part is described where it lives.
 
+mod signals;
+
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::path::Path;
@@ -10,12 +12,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::runtime::{self, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 use tracing_subscriber::EnvFilter;
 
+use self::signals::{Signals, Told};
 use crate::admin::Admin;
 use crate::config::schema::{Config, History, Log, LogFormat, Publish, Server, Store};
 use crate::config::units::Fsync;
@@ -32,6 +34,7 @@ use crate::shard::{Lifecycle, LifecycleWatch, Shard};
 use crate::sse::Epoch;
 use crate::subscribe::control::ControlEvents;
 use crate::sync::Mailbox;
+use crate::tls::{ServerTls, TlsError};
 use crate::topic::Filter;
 
 /// Descriptors kept for everything that is not a public connection: listeners, publishers, logs.
@@ -56,6 +59,8 @@ pub enum GatewayError {
     LogLevel(String),
     /// The event log cannot be opened.
     Log(String),
+    /// The certificates cannot be used.
+    Tls(TlsError),
     /// The operating system refused something else.
     System(&'static str, io::Error),
     /// A shard's thread ended before it was told to.
@@ -77,6 +82,7 @@ impl fmt::Display for GatewayError {
             }
             Self::LogLevel(error) => write!(f, "log.level: {error}"),
             Self::Log(error) => write!(f, "history.path: {error}"),
+            Self::Tls(error) => error.fmt(f),
             Self::System(what, error) => write!(f, "{what}: {error}"),
             Self::ShardDied => write!(f, "a shard died; the log says why"),
         }
@@ -112,6 +118,13 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     };
     let public = listen("server.listen", server.listen)?;
     let internal = listen("server.internal", server.internal)?;
+    let tls = match config.tls.listen.0 {
+        None => None,
+        Some(address) => {
+            let tls = Arc::new(ServerTls::new(&config.tls).map_err(GatewayError::Tls)?);
+            Some((listen("tls.listen", address)?, tls))
+        }
+    };
 
     let started = Instant::now();
     let metrics = Arc::new(Metrics::new(shard_count, started));
@@ -125,16 +138,18 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         History { fsync: Fsync::Always, .. } => "synced",
     };
     let control = ControlEvents::new(&config.stream, hub.epoch());
-    let proxy = Arc::new(Plan::new(&config.proxy));
+    let proxy = Arc::new(Plan::new(&config.proxy).map_err(GatewayError::Tls)?);
     let rules = Arc::new(Rules::new(&config.publish, control.reserved()));
 
     let (advance, lifecycle) = watch::channel(Lifecycle::Running);
     let (drained_tx, drained) = mpsc::channel(shard_count);
     let (died_tx, mut died) = mpsc::channel(shard_count);
     let connections = Arc::new(AtomicUsize::new(0));
+    let tls_address = tls.as_ref().map(|(listeners, _)| address_of(listeners)).transpose()?;
     tracing::info!(
         public = %address_of(&public)?,
         internal = %address_of(&internal)?,
+        tls = tls_address.map(tracing::field::display),
         shards = shard_count,
         connections_max,
         epoch = %hub.epoch(),
@@ -142,6 +157,10 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         "listening"
     );
 
+    let server_tls = tls.as_ref().map(|(_, tls)| Arc::clone(tls));
+    let mut tls_listeners = tls.into_iter().flat_map(|(listeners, tls)| {
+        listeners.into_iter().map(move |listener| (listener, Arc::clone(&tls)))
+    });
     let parts = public.into_iter().zip(internal).zip(mailboxes).enumerate();
     for (index, ((public, internal), mailbox)) in parts {
         let lifecycle = LifecycleWatch(lifecycle.clone());
@@ -164,6 +183,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
             mailbox,
             metrics: Arc::clone(&metrics),
             public,
+            tls: tls_listeners.next(),
             internal,
             admin,
             proxy: Arc::clone(&proxy),
@@ -174,8 +194,11 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         spawn(shard, died_tx.clone())?;
     }
 
-    let outcome =
-        runtime.block_on(live(&advance, signals, drained, &mut died, shard_count, server.drain.0));
+    let outcome = {
+        let drain = server.drain.0;
+        let living = live(&advance, signals, server_tls, drained, &mut died, shard_count, drain);
+        runtime.block_on(living)
+    };
     advance.send_replace(Lifecycle::Stopping);
     let all_ended = async {
         for _ in 0..shard_count {
@@ -193,28 +216,13 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     outcome
 }
 
-/// The signals that end a gateway.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen(runtime: &Runtime) -> Result<Self, GatewayError> {
-        let _entered = runtime.enter();
-        let listen = |kind| {
-            signal(kind).map_err(|error| GatewayError::System("cannot listen for signals", error))
-        };
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn received(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+/// Reads the certificates again; what was read before stays if anything is wrong.
+fn reload(tls: Option<&ServerTls>) {
+    match tls.map(ServerTls::reload) {
+        None => tracing::info!("told to reload, and there are no certificates to read again"),
+        Some(Ok(())) => tracing::info!("the certificates have been read again"),
+        Some(Err(error)) => {
+            tracing::error!(%error, "the certificates stay as they were");
         }
     }
 }
@@ -223,14 +231,20 @@ impl Signals {
 async fn live(
     advance: &watch::Sender<Lifecycle>,
     mut signals: Signals,
+    tls: Option<Arc<ServerTls>>,
     mut drained: mpsc::Receiver<()>,
     died: &mut mpsc::Receiver<()>,
     shard_count: usize,
     drain: Duration,
 ) -> Result<(), GatewayError> {
-    tokio::select! {
-        () = signals.received() => {}
-        _ = died.recv() => return Err(GatewayError::ShardDied),
+    loop {
+        tokio::select! {
+            told = signals.received() => match told {
+                Told::Stop => break,
+                Told::Reload => reload(tls.as_deref()),
+            },
+            _ = died.recv() => return Err(GatewayError::ShardDied),
+        }
     }
     let deadline = Instant::now() + drain;
     tracing::info!(?drain, "draining: streams are ended, a second signal stops at once");
@@ -243,7 +257,7 @@ async fn live(
     tokio::select! {
         () = all_drained => tracing::info!("every stream has ended"),
         () = sleep_until(deadline.into()) => tracing::warn!("the drain time is over"),
-        () = signals.received() => tracing::warn!("told again: stopping at once"),
+        () = signals.told_to_stop() => tracing::warn!("told again: stopping at once"),
         _ = died.recv() => return Err(GatewayError::ShardDied),
     }
     Ok(())

@@ -44,4 +44,5 @@ pub mod shard;
 pub mod sse;
 pub mod subscribe;
 pub mod sync;
+pub mod tls;
 pub mod topic;

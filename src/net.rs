@@ -1,5 +1,9 @@
 //! Sockets: listeners that shards share by SO_REUSEPORT, and the options of a stream's socket.
 
+mod transport;
+
+pub use transport::Transport;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;

@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{Connection, Deadline, Gateway, Received, Subscriber, eventually, metrics, pause};
 use tidegate::http::guard::Limits;
 use tidegate::http::{Answer, Handler, LeftoverBounds, Options, serve, text};
-use tidegate::net::{Peer, Scheme};
+use tidegate::net::{Peer, Scheme, Transport};
 use tokio::task::LocalSet;
 
 /// What the gateway keeps of its descriptors for everything but public connections.
@@ -244,6 +244,7 @@ fn serve_panicky() -> SocketAddr {
                 let (stream, address) = listener.accept().await.expect("a connection");
                 let peer = Peer::new(address, Scheme::Http);
                 let (handler, never) = (Rc::clone(&handler), std::future::pending());
+                let stream = Transport::Plain(stream);
                 tokio::task::spawn_local(serve(stream, peer, handler, options, never));
             }
         });

@@ -125,7 +125,8 @@ fn closest<'a>(
     candidates
         .map(|(text, answer)| (strsim::jaro_winkler(name, text), answer))
         .filter(|(similarity, _)| *similarity >= SIMILAR)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
+        // The first of those that are as similar.
+        .min_by(|a, b| b.0.total_cmp(&a.0))
         .map(|(_, answer)| answer)
 }
 

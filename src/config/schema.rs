@@ -7,9 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::proxy::{Balance, DEFAULT_UPSTREAM, HostHeader, Proxy, Route, Upstream};
+pub use self::tls::{Certificate, ClientAuth, Tls, TlsVersion};
 use super::units::{Bytes, Fsync, Interval};
 
 mod proxy;
+mod tls;
 
 /// The whole configuration of one gateway process.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -27,6 +29,8 @@ pub struct Config {
     pub mailbox: Mailbox,
     /// What is written to standard error.
     pub log: Log,
+    /// The public listener over TLS.
+    pub tls: Tls,
     /// Everything that is no stream of ours.
     pub proxy: Proxy,
 }

@@ -66,6 +66,7 @@ impl Config {
         history(&self.history, &self.publish, &mut broken);
         mailbox(&self.mailbox, &mut broken);
         log(&self.log, &mut broken);
+        tls::tls(&self.tls, &self.server, &mut broken);
         proxy::proxy(&self.proxy, &mut broken);
         if broken.0.is_empty() { Ok(()) } else { Err(broken.0) }
     }
@@ -303,3 +304,4 @@ impl Broken {
 mod proxy;
 #[cfg(test)]
 mod tests;
+mod tls;

@@ -1,7 +1,7 @@
 //! Values to which the web gives a form: URLs, hosts, networks, paths, methods, header fields. What
 //! parses here needs no further check where it is used.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{HeaderName, HeaderValue};
 use http::uri::Authority;
@@ -31,28 +31,37 @@ macro_rules! written_as_text {
     };
 }
 
-/// Where an app server is: `http://127.0.0.1:3000`.
+/// Where an app server is: `http://127.0.0.1:3000`, `https://app.example.com`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServerUrl {
+    /// Whether it is spoken to over TLS.
+    pub is_tls: bool,
     /// Host and, where it is not the usual one, port.
     pub authority: Authority,
 }
 
-written_as_text!(ServerUrl, ServerUrl::read, |url| format!("http://{}", url.authority));
+written_as_text!(ServerUrl, ServerUrl::read, |url| {
+    format!("{}://{}", if url.is_tls { "https" } else { "http" }, url.authority)
+});
 
 impl ServerUrl {
     fn read(text: &str) -> Result<Self, &'static str> {
         const EXPECTED: &str = "the URL of a server, like \"http://127.0.0.1:3000\"";
         let uri: Uri = text.parse().map_err(|_| EXPECTED)?;
         let is_bare = uri.path() == "/" && uri.query().is_none() && !text.contains('@');
-        let authority = uri.authority().filter(|_| is_bare && uri.scheme_str() == Some("http"));
-        authority.cloned().map(|authority| Self { authority }).ok_or(EXPECTED)
+        let is_tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(EXPECTED),
+        };
+        let authority = uri.authority().filter(|_| is_bare).cloned();
+        authority.map(|authority| Self { is_tls, authority }).ok_or(EXPECTED)
     }
 
     /// Its port.
     pub fn port(&self) -> u16 {
-        self.authority.port_u16().unwrap_or(80)
+        self.authority.port_u16().unwrap_or(if self.is_tls { 443 } else { 80 })
     }
 
     /// Its name or address, without the brackets of an IPv6 address.
@@ -74,6 +83,24 @@ written_as_text!(
         text => ServerUrl::read(text).map(Some).map(OptionalUrl),
     },
     |url| url.0.clone().map(String::from).unwrap_or_default()
+);
+
+/// An address and a port to listen on, or nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct OptionalAddress(pub Option<SocketAddr>);
+
+written_as_text!(
+    OptionalAddress,
+    |text| match text {
+        "" => Ok(OptionalAddress(None)),
+        text => text
+            .parse()
+            .map(Some)
+            .map(OptionalAddress)
+            .map_err(|_| { "an IP address and port, like \"0.0.0.0:8443\" or \"[::1]:8443\"" }),
+    },
+    |address| address.0.map(|address| address.to_string()).unwrap_or_default()
 );
 
 /// An address, or a network like `10.0.0.0/8`.
@@ -252,6 +279,7 @@ mod tests {
             ("http://127.0.0.1:3000", "127.0.0.1", 3000),
             ("http://app", "app", 80),
             ("http://[::1]:8000/", "::1", 8000),
+            ("https://app.example.com", "app.example.com", 443),
         ] {
             let url: ServerUrl = read(text).expect(text);
             assert_eq!((url.host(), url.port()), (host, port));

@@ -14,7 +14,6 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
 use std::io;
-use std::net::TcpStream as StdTcpStream;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -29,7 +28,6 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::guard::{Guard, Limits};
@@ -37,7 +35,7 @@ use super::io::{Sniffed, Watch};
 use super::leftover::{LeftoverBounds, settle};
 use super::{LocalExec, RequestBody, ResponseBody, problem};
 use crate::error::Problem;
-use crate::net::Peer;
+use crate::net::{Peer, Transport};
 use crate::proxy::Tunnel;
 use crate::subscribe::Subscription;
 
@@ -104,8 +102,8 @@ pub trait Handler: 'static {
 /// An HTTP/1 connection whose request has become a stream.
 #[derive(Debug)]
 pub struct Takeover {
-    /// The socket, with nothing unflushed behind it.
-    pub socket: StdTcpStream,
+    /// The connection, with nothing unflushed behind it.
+    pub transport: Transport,
     /// What the client asked for.
     pub subscription: Subscription,
     /// HTTP/1.1 is chunked, HTTP/1.0 ends with the connection.
@@ -124,7 +122,7 @@ pub enum Outcome {
 /// Serves a connection until it closes, is taken over, or `shutdown` resolves and the request in
 /// progress is answered.
 pub async fn serve<H: Handler>(
-    mut stream: TcpStream,
+    mut stream: Transport,
     peer: Peer,
     handler: Rc<H>,
     options: Options,
@@ -169,7 +167,7 @@ enum Protocol {
     Http2,
 }
 
-async fn sniff(stream: &mut TcpStream, prefix: &mut BytesMut) -> io::Result<Protocol> {
+async fn sniff(stream: &mut Transport, prefix: &mut BytesMut) -> io::Result<Protocol> {
     prefix.reserve(SNIFF_BYTES);
     loop {
         if stream.read_buf(prefix).await? == 0 {
@@ -236,7 +234,7 @@ impl Next {
 type Recorded = Rc<RefCell<Option<Next>>>;
 
 async fn serve_http1<H: Handler>(
-    stream: TcpStream,
+    stream: Transport,
     peer: Rc<Peer>,
     prefix: BytesMut,
     handler: Rc<H>,
@@ -313,13 +311,7 @@ async fn serve_http1<H: Handler>(
             return Outcome::Closed;
         }
     };
-    match stream.into_std() {
-        Ok(socket) => Outcome::Takeover(Takeover { socket, subscription, version }),
-        Err(error) => {
-            tracing::debug!(%error, "the socket could not leave the runtime");
-            Outcome::Closed
-        }
-    }
+    Outcome::Takeover(Takeover { transport: stream, subscription, version })
 }
 
 /// Longest wait for a client to read the last response and close its side.
@@ -327,7 +319,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Closes so that the last response arrives: to close a socket with unread bytes is to reset it,
 /// and a reset overtakes what was sent before (RFC 9112, 9.6).
-async fn close(mut stream: TcpStream) {
+pub async fn close(mut stream: Transport) {
     if stream.shutdown().await.is_err() {
         return;
     }
@@ -338,7 +330,7 @@ async fn close(mut stream: TcpStream) {
 }
 
 async fn serve_http2<H: Handler>(
-    stream: TcpStream,
+    stream: Transport,
     peer: Rc<Peer>,
     prefix: BytesMut,
     handler: Rc<H>,

@@ -14,7 +14,7 @@ pub mod publish_route;
 mod request_body;
 mod response;
 
-pub use connection::{Answer, Handler, Options, Outcome, Takeover, serve};
+pub use connection::{Answer, Handler, Options, Outcome, Takeover, close, serve};
 pub use exec::LocalExec;
 pub use leftover::LeftoverBounds;
 pub use request_body::RequestBody;

@@ -122,7 +122,7 @@ impl Attempt<'_> {
                 Err(failure) => return Err(failure),
             }
         }
-        match connect(server, group.limits.connect_timeout).await {
+        match connect(server, group.connector.as_ref(), group.limits.connect_timeout).await {
             Ok(link) => self.send_on(link, request).await,
             Err(failed) => {
                 let group_name = group.name.clone();

@@ -2,25 +2,35 @@
 //!
 //! Shared by all shards, by counters only: what one shard learns of a server, all know.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::header::HeaderValue;
 use smallvec::SmallVec;
+use tokio_rustls::TlsConnector;
 
 use crate::config::schema::{Balance, Upstream};
 use crate::config::web::ServerUrl;
+use crate::tls::{self, TlsError};
 
 /// Servers with the same work.
-#[derive(Debug)]
 pub(super) struct Group {
     pub(super) name: Box<str>,
     pub(super) servers: Vec<Arc<Server>>,
     pub(super) limits: Limits,
+    /// What makes the handshakes, where a server is spoken to over TLS.
+    pub(super) connector: Option<TlsConnector>,
     balance: Balance,
     /// Where the next round begins.
     turn: AtomicUsize,
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// What a group's servers may do and take.
@@ -71,10 +81,14 @@ impl Drop for Place {
 
 impl Group {
     /// A group whose first server has the number `slot`.
-    pub(super) fn new(upstream: &Upstream, slot: usize) -> Self {
+    pub(super) fn new(upstream: &Upstream, slot: usize) -> Result<Self, TlsError> {
+        let ca = Some(upstream.ca.as_str()).filter(|ca| !ca.is_empty());
+        let has_tls = upstream.servers.iter().any(|url| url.is_tls);
+        let connector = if has_tls { Some(tls::connector(ca)?) } else { None };
         let servers = (slot..).zip(&upstream.servers);
         let servers = servers.map(|(slot, url)| Arc::new(Server::new(url, slot)));
-        Self {
+        Ok(Self {
+            connector,
             name: upstream.name.as_str().into(),
             servers: servers.collect(),
             limits: Limits {
@@ -89,7 +103,7 @@ impl Group {
             },
             balance: upstream.balance,
             turn: AtomicUsize::new(0),
-        }
+        })
     }
 
     /// A place with the server whose turn it is, apart from those that were `tried`. Servers that are

@@ -11,10 +11,10 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use super::activity::{Activity, Watch};
 use super::body::Upload;
+use crate::net::Transport;
 
 /// Largest head of a response, and hyper's read buffer at most.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -23,7 +23,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Link {
     sender: SendRequest<Upload>,
-    connection: Connection<TokioIo<TcpStream>, Upload>,
+    connection: Connection<TokioIo<Transport>, Upload>,
     has_ended: bool,
     watch: Watch,
 }
@@ -31,15 +31,15 @@ pub(super) struct Link {
 /// The socket again, with what was read from it and is none of HTTP's business.
 #[derive(Debug)]
 pub(super) struct Bare {
-    pub(super) socket: TcpStream,
+    pub(super) transport: Transport,
     pub(super) read: bytes::Bytes,
 }
 
 impl Link {
-    pub(super) async fn open(socket: TcpStream) -> io::Result<Self> {
+    pub(super) async fn open(transport: Transport) -> io::Result<Self> {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES_MAX)
-            .handshake(TokioIo::new(socket))
+            .handshake(TokioIo::new(transport))
             .await
             .map_err(io::Error::other)?;
         Ok(Self { sender, connection, has_ended: false, watch: Watch::default() })
@@ -96,13 +96,13 @@ impl Link {
     /// After a 101: the socket itself.
     pub(super) fn into_bare(self) -> Bare {
         let parts = self.connection.into_parts();
-        Bare { socket: parts.io.into_inner(), read: parts.read_buf }
+        Bare { transport: parts.io.into_inner(), read: parts.read_buf }
     }
 }
 
 /// How the connection ends is told to who waits for the response or reads its body.
 fn drive(
-    connection: &mut Connection<TokioIo<TcpStream>, Upload>,
+    connection: &mut Connection<TokioIo<Transport>, Upload>,
     has_ended: &mut bool,
     cx: &mut Context<'_>,
 ) {

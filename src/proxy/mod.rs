@@ -39,6 +39,7 @@ use self::pool::Pools;
 use self::table::Table;
 use crate::config::schema::{self, DEFAULT_UPSTREAM, Route, Upstream};
 use crate::net::Peer;
+use crate::tls::TlsError;
 
 /// Routes and groups as configured: shared by all shards.
 #[derive(Debug)]
@@ -53,7 +54,10 @@ pub struct Plan {
 
 impl Plan {
     /// What the configuration says, which is valid.
-    pub fn new(proxy: &schema::Proxy) -> Self {
+    ///
+    /// # Errors
+    /// There are no authorities for servers over TLS.
+    pub fn new(proxy: &schema::Proxy) -> Result<Self, TlsError> {
         let (mut upstreams, mut routes) = (proxy.upstreams.clone(), proxy.routes.clone());
         if let Some(url) = &proxy.upstream.0 {
             upstreams.push(Upstream::new(DEFAULT_UPSTREAM, vec![url.clone()]));
@@ -61,15 +65,15 @@ impl Plan {
         }
         let (mut groups, mut slots) = (Vec::new(), 0);
         for upstream in &upstreams {
-            groups.push(Arc::new(Group::new(upstream, slots)));
+            groups.push(Arc::new(Group::new(upstream, slots)?));
             slots += upstream.servers.len();
         }
-        Self {
+        Ok(Self {
             table: Table::new(routes, &groups),
             slots,
             tunnel_silence_max: proxy.upgrade_idle_timeout.0,
             trusted: proxy.trusted.iter().map(|network| network.0).collect(),
-        }
+        })
     }
 
     fn trusts(&self, peer: &Peer) -> bool {

@@ -9,9 +9,12 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::group::{Limits, Place, Server};
 use super::link::{Bare, Link};
+use crate::net::Transport;
 
 /// The idle connections, by the servers' slots. The one used last is taken first, so that those there
 /// are too many of grow old.
@@ -65,12 +68,24 @@ impl Pools {
     }
 }
 
-/// A new connection.
-pub(super) async fn connect(server: &Server, longest: Duration) -> Result<Link, ConnectError> {
+/// A new connection. The wait is for all of it, the name's lookup and the handshake included.
+pub(super) async fn connect(
+    server: &Server,
+    connector: Option<&TlsConnector>,
+    longest: Duration,
+) -> Result<Link, ConnectError> {
+    let host = server.url.host();
     let connecting = async {
-        let socket = TcpStream::connect((server.url.host(), server.url.port())).await?;
+        let socket = TcpStream::connect((host, server.url.port())).await?;
         socket.set_nodelay(true)?;
-        Link::open(socket).await
+        let transport = match connector.filter(|_| server.url.is_tls) {
+            None => Transport::Plain(socket),
+            Some(connector) => {
+                let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+                Transport::Sealed(Box::new(connector.connect(name, socket).await?.into()))
+            }
+        };
+        Link::open(transport).await
     };
     match timeout(longest, connecting).await {
         Ok(connected) => connected.map_err(ConnectError::Io),

@@ -32,11 +32,12 @@ impl Tunnel {
     /// # Errors
     /// One side failed, or `TimedOut`.
     pub async fn run(self, client: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
-        let Self { server: Bare { socket, read: server_read }, place: _place, silence_max } = self;
+        let Self { server: Bare { transport, read: server_read }, place: _place, silence_max } =
+            self;
         let activity = Activity::new();
         let mut watch = Watch::default();
         let mut client = Noted { inner: client, first: Bytes::new(), activity: activity.clone() };
-        let mut server = Noted { inner: socket, first: server_read, activity: activity.clone() };
+        let mut server = Noted { inner: transport, first: server_read, activity: activity.clone() };
         tokio::select! {
             copied = copy_bidirectional(&mut client, &mut server) => copied.map(drop),
             () = poll_fn(|cx| watch.poll_silent(&activity, silence_max, cx)) => {

@@ -4,22 +4,26 @@ use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
 use http::request::Parts;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::body::StreamBody;
 use super::places::{Permit, Places};
 use super::streams::Streams;
+use super::subscriber::Framing;
 use super::{Lifecycle, LifecycleWatch};
 use crate::http::{Answer, Handler, Options, Outcome, RequestBody, Takeover, public, serve};
-use crate::net::{self, Peer, Scheme};
+use crate::metrics::Protocol;
+use crate::net::{self, Peer, Scheme, Transport};
 use crate::proxy::Proxy;
 use crate::subscribe::{self, Subscription};
+use crate::tls::ServerTls;
 
 /// Pauses after a failed accept: doubled up to the longest while it keeps failing. The connections
 /// wait in the kernel's backlog.
@@ -39,6 +43,8 @@ pub(super) struct Acceptor<H> {
     pub(super) listener: TcpListener,
     pub(super) places: Rc<Places>,
     pub(super) handler: Rc<H>,
+    /// On a listener over TLS: what makes the handshakes, and how long one may take.
+    pub(super) tls: Option<(Arc<ServerTls>, Duration)>,
     pub(super) options: Options,
     pub(super) lifecycle: LifecycleWatch,
     /// The phase in which it stops accepting and its connections finish.
@@ -100,7 +106,9 @@ impl<H: Handler> Acceptor<H> {
         address: SocketAddr,
         take_over: impl Fn(Takeover, Permit) + 'static,
     ) {
-        let peer = Peer::new(address, Scheme::Http);
+        let tls = self.tls.as_ref().map(|(tls, longest)| (tls.acceptor(), *longest));
+        let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
+        let peer = Peer::new(address, scheme);
         let permit = self.places.take();
         let handler = Rc::clone(&self.handler);
         let (options, until) = (self.options, self.until);
@@ -108,7 +116,20 @@ impl<H: Handler> Acceptor<H> {
         // If this task panics, its connection dies and the shard lives on.
         tokio::task::spawn_local(async move {
             let shutdown = async move { lifecycle.reached(until).await };
-            match serve(stream, peer, handler, options, shutdown).await {
+            let transport = match tls {
+                None => Transport::Plain(stream),
+                Some((acceptor, longest)) => {
+                    match timeout(longest, acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => Transport::Sealed(Box::new(stream.into())),
+                        Ok(Err(error)) => {
+                            tracing::debug!(%error, %address, "a TLS handshake failed");
+                            return;
+                        }
+                        Err(_) => return,
+                    }
+                }
+            };
+            match serve(transport, peer, handler, options, shutdown).await {
                 Outcome::Closed => {}
                 Outcome::Takeover(takeover) => take_over(takeover, permit),
             }
@@ -150,6 +171,11 @@ impl Handler for Public {
     }
 
     fn open(&self, subscription: Subscription) -> Response<StreamBody> {
-        public::stream_head(StreamBody::open(Rc::clone(&self.streams), subscription))
+        public::stream_head(StreamBody::open(
+            Rc::clone(&self.streams),
+            subscription,
+            Framing::Bare,
+            Protocol::Http2,
+        ))
     }
 }

@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::Version;
 use tokio::runtime::{self, Runtime};
 
 use super::audience::Audiences;
@@ -17,10 +16,10 @@ use super::index::AudienceKey;
 use super::places::Places;
 use super::ring::{self, RingBounds};
 use super::streams::Streams;
+use super::subscriber::Framing;
 use crate::config::schema::Config;
 use crate::event::Event;
 use crate::history::Bounds;
-use crate::http::Takeover;
 use crate::hub::{EventMailbox, Hub, KeyBounds, Refused, Submission};
 use crate::metrics::{ListenerName, ShardMetrics};
 use crate::sse::{Cursor, Epoch};
@@ -110,8 +109,8 @@ impl Fanout {
         socket.set_nonblocking(true)?;
         let subscription =
             Subscription { filters, cursor: Cursor::Live, limit: None, max_duration: None };
-        let takeover = Takeover { socket, subscription, version: Version::HTTP_11 };
-        self.streams.open_socket(takeover, self.places.take())
+        let permit = self.places.take();
+        self.streams.open_socket(socket, subscription, Framing::Chunked, permit)
     }
 
     /// Orders a batch and puts it into the mailbox, as a publisher's request does.

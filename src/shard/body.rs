@@ -14,8 +14,8 @@ use hyper::body::{Body, Frame};
 use super::audience::StreamKey;
 use super::replay::Next;
 use super::streams::Streams;
-use super::subscriber::{Phase, Sink};
-use crate::metrics::Closed;
+use super::subscriber::{Framing, Phase, Sink};
+use crate::metrics::{Closed, Protocol};
 use crate::sse::EndReason;
 use crate::subscribe::Subscription;
 
@@ -33,8 +33,13 @@ pub(super) struct StreamBody {
 
 impl StreamBody {
     /// Opens the stream.
-    pub(super) fn open(streams: Rc<RefCell<Streams>>, subscription: Subscription) -> Self {
-        let (key, generation) = streams.borrow_mut().open_body(subscription);
+    pub(super) fn open(
+        streams: Rc<RefCell<Streams>>,
+        subscription: Subscription,
+        framing: Framing,
+        protocol: Protocol,
+    ) -> Self {
+        let (key, generation) = streams.borrow_mut().open_body(subscription, framing, protocol);
         Self { streams, key, generation, finished: false }
     }
 }
@@ -82,12 +87,13 @@ impl Streams {
             return Poll::Ready(None);
         }
         self.owe_gap_if_lost(key);
+        let framing = self.subscribers[key].framing;
         let mut bytes = BytesMut::from(&*std::mem::take(&mut self.backlog(key).unfinished));
         self.pull_past(key, &mut bytes);
         while bytes.is_empty() || bytes.len() < PULL_BYTES {
             self.take_from_ring(key, 1);
             let Some(event) = self.taken.pop() else { break };
-            bytes.extend_from_slice(event.frame.bare_bytes());
+            bytes.extend_from_slice(framing.of(&event.frame));
             self.delivered(event.accepted);
             self.sent_from_ring(key, &[event]);
         }
@@ -110,7 +116,7 @@ impl Streams {
         if matches!(subscriber.phase, Phase::Ending(_)) {
             return Poll::Ready(None);
         }
-        if let Sink::Body(waker) = &mut subscriber.sink {
+        if let Sink::Body(_, waker) = &mut subscriber.sink {
             *waker = Some(cx.waker().clone());
         }
         Poll::Pending

@@ -87,7 +87,7 @@ impl Streams {
                     }
                     Slow::CatchUp | Slow::Disconnect => self.overrun.push(stream),
                 }
-                if let Sink::Body(waker) = &mut subscriber.sink
+                if let Sink::Body(_, waker) = &mut subscriber.sink
                     && let Some(waker) = waker.take()
                 {
                     waker.wake();

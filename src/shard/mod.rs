@@ -32,6 +32,7 @@ mod places;
 mod poll_set;
 mod replay;
 mod ring;
+mod sealed;
 mod streams;
 mod subscriber;
 mod sweep;
@@ -51,18 +52,21 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, LocalSet};
+use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{sleep, timeout};
 
 use self::accept::{Acceptor, Public};
 use self::places::{Permit, Places};
 use self::streams::Streams;
+use self::subscriber::Framing;
 use crate::config::schema::Config;
 use crate::http::guard::Limits;
 use crate::http::{Handler, LeftoverBounds, Options, Takeover};
 use crate::hub::{EventMailbox, Hub};
 use crate::metrics::{ListenerName, Metrics, ShardMetrics};
+use crate::net::Transport;
 use crate::proxy::{Plan, Proxy};
+use crate::tls::ServerTls;
 
 /// Where the gateway is in its life. Only ever goes forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +110,8 @@ pub struct Shard<H> {
     pub metrics: Arc<Metrics>,
     /// This shard's public listening socket.
     pub public: TcpListener,
+    /// This shard's public listening socket over TLS, if there is one.
+    pub tls: Option<(TcpListener, Arc<ServerTls>)>,
     /// This shard's internal listening socket.
     pub internal: TcpListener,
     /// Answers the internal listener's requests.
@@ -164,35 +170,42 @@ impl<H: Handler> Shard<H> {
         let proxy = Rc::new(Proxy::new(self.proxy));
         let places = |name, (taken, max)| Places::new(taken, max, name, Arc::clone(&cells));
 
-        let public = Acceptor {
-            listener: tokio::net::TcpListener::from_std(self.public)?,
-            places: places(ListenerName::Public, self.connections.clone()),
-            handler: Rc::new(Public {
-                streams: Rc::clone(&streams),
-                topics_max: self.config.stream.topics_max,
-                proxy: Rc::clone(&proxy),
-            }),
-            options: options(PUBLIC_LEFTOVER_BYTES_MAX),
-            lifecycle: self.lifecycle.clone(),
-            until: Lifecycle::Draining,
+        let handler = Rc::new(Public {
+            streams: Rc::clone(&streams),
+            topics_max: self.config.stream.topics_max,
+            proxy: Rc::clone(&proxy),
+        });
+        let public_places = places(ListenerName::Public, self.connections.clone());
+        let public = |listener, tls| {
+            Ok::<_, io::Error>(Acceptor {
+                listener: tokio::net::TcpListener::from_std(listener)?,
+                places: Rc::clone(&public_places),
+                handler: Rc::clone(&handler),
+                tls,
+                options: options(PUBLIC_LEFTOVER_BYTES_MAX),
+                lifecycle: self.lifecycle.clone(),
+                until: Lifecycle::Draining,
+            })
         };
         let open = {
             let streams = Rc::clone(&streams);
-            move |takeover: Takeover, permit: Permit| {
-                if let Err(error) = streams.borrow_mut().open_socket(takeover, permit) {
-                    tracing::debug!(%error, "a stream's client left before it began");
-                }
-            }
+            move |takeover, permit| open_stream(&streams, takeover, permit)
         };
         let internal = Acceptor {
             listener: tokio::net::TcpListener::from_std(self.internal)?,
             places: places(ListenerName::Internal, (Arc::default(), usize::MAX)),
             handler: Rc::new(self.admin),
+            tls: None,
             options: options(2 * self.config.publish.body_bytes_max.0),
             lifecycle: self.lifecycle.clone(),
             until: Lifecycle::Stopping,
         };
-        let accepting = tokio::task::spawn_local(public.run(open));
+        let mut accepting = JoinSet::new();
+        accepting.spawn_local(public(self.public, None)?.run(open.clone()));
+        if let Some((listener, tls)) = self.tls {
+            let tls = (tls, self.config.tls.handshake_timeout.0);
+            accepting.spawn_local(public(listener, Some(tls))?.run(open));
+        }
         tokio::task::spawn_local(internal.run(|_, _| ()));
         tokio::task::spawn_local(close_old_connections(proxy));
         if self.index == 0 {
@@ -210,6 +223,27 @@ impl<H: Handler> Shard<H> {
             failed = turn::run(streams, alive) => failed.map(|never| match never {}),
             () = stopped => Ok(()),
         }
+    }
+}
+
+/// Opens a stream on a connection that was taken over: in the clear, the shard owns its socket from
+/// now on.
+fn open_stream(streams: &Rc<RefCell<Streams>>, takeover: Takeover, permit: Permit) {
+    let Takeover { transport, subscription, version } = takeover;
+    let framing = Framing::over(version);
+    let opened = match transport {
+        Transport::Plain(socket) => socket.into_std().and_then(|socket| {
+            streams.borrow_mut().open_socket(socket, subscription, framing, permit)
+        }),
+        sealed @ Transport::Sealed(_) => {
+            let streams = Rc::clone(streams);
+            let serving = sealed::serve(streams, sealed, subscription, framing, permit);
+            tokio::task::spawn_local(serving);
+            Ok(())
+        }
+    };
+    if let Err(error) = opened {
+        tracing::debug!(%error, "a stream's client left before it began");
     }
 }
 
@@ -235,7 +269,7 @@ async fn close_old_connections(proxy: Rc<Proxy>) {
 
 /// Waits for the gateway to drain, then for it to stop, and sees the streams off.
 async fn wind_down(
-    accepting: JoinHandle<()>,
+    mut accepting: JoinSet<()>,
     streams: Rc<RefCell<Streams>>,
     metrics: Arc<ShardMetrics>,
     mut lifecycle: LifecycleWatch,
@@ -244,7 +278,7 @@ async fn wind_down(
 ) {
     lifecycle.reached(Lifecycle::Draining).await;
     // Until the last connection is counted. An error means that accepting panicked: it is over too.
-    let _ = accepting.await;
+    while accepting.join_next().await.is_some() {}
     let window = window(streams.borrow().subscribers.len() as u32);
     streams.borrow_mut().drain(window);
     let empty = async {

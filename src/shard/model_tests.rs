@@ -18,12 +18,13 @@ use fastrand::Rng;
 
 use super::audience::StreamKey;
 use super::streams::Streams;
+use super::subscriber::Framing;
 use crate::config::schema::{Config, Slow};
 use crate::config::units::Bytes;
 use crate::event::Destination;
 use crate::history::{Bounds, Limits, Retain};
 use crate::hub::{EventMailbox, Hub, KeyBounds, Submission};
-use crate::metrics::ShardMetrics;
+use crate::metrics::{Protocol, ShardMetrics};
 use crate::sse::{Cursor, Draft, Epoch, EventId, Fields};
 use crate::subscribe::Subscription;
 use crate::topic::{Filter, Topic};
@@ -143,7 +144,7 @@ impl Gateway {
         let subscription = Subscription { filters, cursor, limit: None, max_duration: None };
         let shard = rng.usize(..SHARDS);
         let streams = &mut self.shards[shard];
-        let (key, generation) = streams.open_body(subscription);
+        let (key, generation) = streams.open_body(subscription, Framing::Bare, Protocol::Http2);
         let from = match cursor {
             Cursor::At(id) if id.epoch == self.epoch && id.seq <= streams.applied => id.seq,
             _ => streams.applied,

@@ -2,10 +2,10 @@
 //! cursor calls for one, a gap, and reads its past before it is live.
 
 use std::io::{self, Write as _};
+use std::net::TcpStream as StdTcpStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
-use http::Version;
 use mio::net::TcpStream;
 
 use super::audience::StreamKey;
@@ -15,8 +15,8 @@ use super::streams::{Streams, protocol};
 use super::subscriber::{Framing, Phase, Sink, Subscriber};
 use super::wheel::{TICK_MS, Tick};
 use crate::history::Place;
-use crate::http::Takeover;
 use crate::http::public::STREAM_HEADERS;
+use crate::metrics::Protocol;
 use crate::net;
 use crate::sse::{Cursor, EndReason, Frame, GapReason};
 use crate::subscribe::Subscription;
@@ -31,12 +31,16 @@ struct Greeting {
 
 impl Streams {
     /// Opens a stream on a socket that was taken over from hyper.
-    pub(super) fn open_socket(&mut self, takeover: Takeover, permit: Permit) -> io::Result<()> {
+    pub(super) fn open_socket(
+        &mut self,
+        socket: StdTcpStream,
+        subscription: Subscription,
+        framing: Framing,
+        permit: Permit,
+    ) -> io::Result<()> {
         self.look_at_clock();
-        let Takeover { socket, subscription, version } = takeover;
         net::bound_send_buffer(&socket, self.limits.send_buffer)?;
         let mut socket = TcpStream::from_std(socket);
-        let framing = if version == Version::HTTP_10 { Framing::Bare } else { Framing::Chunked };
         let greeting = self.greet(&subscription);
         let mut first = BytesMut::from(&*response_head(framing));
         for frame in greeting.frames.iter().flatten() {
@@ -66,20 +70,26 @@ impl Streams {
         Ok(())
     }
 
-    /// Opens a stream whose body hyper pulls. Returns its key and generation.
-    pub(super) fn open_body(&mut self, subscription: Subscription) -> (StreamKey, u32) {
+    /// Opens a stream whose bytes are pulled. Returns its key and generation.
+    pub(super) fn open_body(
+        &mut self,
+        subscription: Subscription,
+        framing: Framing,
+        protocol: Protocol,
+    ) -> (StreamKey, u32) {
         self.look_at_clock();
         let greeting = self.greet(&subscription);
         let key = self.subscribers.vacant_key();
         self.generations = self.generations.wrapping_add(1);
-        self.insert(key, Sink::Body(None), Framing::Bare, subscription, greeting.sent);
+        let sink = Sink::Body(protocol, None);
+        self.insert(key, sink, framing, subscription, greeting.sent);
         match greeting.replay {
             Some(replay) => self.begin_replay(key, replay),
             None => self.fall_behind(key),
         }
         let mut first = BytesMut::new();
         for frame in greeting.frames.iter().flatten() {
-            first.extend_from_slice(frame.bare_bytes());
+            first.extend_from_slice(framing.of(frame));
         }
         self.backlog(key).unfinished = first.freeze();
         self.shed_if_crowded(key);
@@ -210,7 +220,7 @@ impl Streams {
 
 /// The head that hyper would have written. `connection: close` because the connection is not used
 /// again after the stream.
-fn response_head(framing: Framing) -> Bytes {
+pub(super) fn response_head(framing: Framing) -> Bytes {
     let mut head = String::from("HTTP/1.1 200 OK\r\n");
     for (name, value) in STREAM_HEADERS {
         head.extend([name, ": ", value, "\r\n"]);

@@ -251,7 +251,7 @@ impl Streams {
         match subscriber.sink {
             Sink::Socket { .. } => self.catch_up(key),
             // A body has its events in a ring.
-            Sink::Body(_) => self.fall_behind(key),
+            Sink::Body(..) => self.fall_behind(key),
         }
     }
 

@@ -271,7 +271,7 @@ impl Streams {
                 self.writable.push_back(key);
             }
             Sink::Socket { .. } => {}
-            Sink::Body(waker) => {
+            Sink::Body(_, waker) => {
                 if let Some(waker) = waker.take() {
                     waker.wake();
                 }
@@ -348,7 +348,7 @@ impl Streams {
         let subscriber = &mut self.subscribers[key];
         let shut = match &subscriber.sink {
             Sink::Socket { socket, .. } => socket.shutdown(std::net::Shutdown::Write),
-            Sink::Body(_) => Ok(()),
+            Sink::Body(..) => Ok(()),
         };
         subscriber.phase = Phase::Lingering(reason);
         subscriber.ends = deadline;
@@ -362,6 +362,6 @@ impl Streams {
 pub(super) fn protocol(sink: &Sink) -> Protocol {
     match sink {
         Sink::Socket { .. } => Protocol::Http1,
-        Sink::Body(_) => Protocol::Http2,
+        Sink::Body(protocol, _) => *protocol,
     }
 }

@@ -5,6 +5,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::Version;
 use mio::net::TcpStream;
 
 use super::index::AudienceKey;
@@ -12,6 +13,7 @@ use super::places::Permit;
 use super::replay::Replay;
 use super::ring::Ring;
 use super::wheel::Tick;
+use crate::metrics::Protocol;
 use crate::sse::{EndReason, Frame};
 
 /// How frames are delimited on a stream.
@@ -25,6 +27,11 @@ pub(super) enum Framing {
 }
 
 impl Framing {
+    /// That of a stream over this version of HTTP/1.
+    pub(super) fn over(version: Version) -> Self {
+        if version == Version::HTTP_10 { Self::Bare } else { Self::Chunked }
+    }
+
     /// The bytes of a frame in this framing.
     pub(super) fn of(self, frame: &Frame) -> &[u8] {
         match self {
@@ -63,8 +70,8 @@ pub(super) enum Sink {
         /// Its place among the connections.
         _permit: Permit,
     },
-    /// A body that hyper pulls from. The waker is there while hyper waits for it.
-    Body(Option<Waker>),
+    /// Somebody who pulls: hyper, or the task of a stream over TLS. The waker is there while they wait.
+    Body(Protocol, Option<Waker>),
 }
 
 /// What waits for a stream that could not be written at once.

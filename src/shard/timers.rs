@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::audience::StreamKey;
 use super::poll_set::Readiness;
 use super::streams::Streams;
-use super::subscriber::{Framing, Phase, Sink};
+use super::subscriber::{Phase, Sink};
 use super::sweep::{Written, write};
 use super::wheel::Tick;
 use crate::metrics::Closed;
@@ -17,7 +17,7 @@ use crate::sse::EndReason;
 const TIMERS_PER_TURN: usize = 128;
 
 /// Bytes a client may send after its request before that is taken for misuse.
-const UNSOLICITED_BYTES_MAX: u32 = 64 * 1024;
+pub(super) const UNSOLICITED_BYTES_MAX: u32 = 64 * 1024;
 
 impl Streams {
     /// When the next timer is due.
@@ -97,12 +97,12 @@ impl Streams {
                     Written::Failed => self.close(key, Closed::Client),
                 }
             }
-            (Sink::Body(waker), Some(backlog)) => {
+            (Sink::Body(_, waker), Some(backlog)) => {
                 let idle = backlog.unfinished.is_empty()
                     && backlog.replay.is_none()
                     && backlog.ring.as_ref().is_none_or(|ring| ring.is_empty() && !ring.owes());
                 if idle {
-                    backlog.unfinished = Framing::Bare.shared(frame);
+                    backlog.unfinished = subscriber.framing.shared(frame);
                     if let Some(waker) = waker.take() {
                         waker.wake();
                     }

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 use tidegate::config::schema::{
-    Balance, Control, HeartbeatKind, History, HistoryOverride, HostHeader, Log, LogFormat, Mailbox,
-    Proxy, Publish, Route, Server, Slow, Store, Stream, Upstream,
+    Balance, Certificate, ClientAuth, Control, HeartbeatKind, History, HistoryOverride, HostHeader,
+    Log, LogFormat, Mailbox, Proxy, Publish, Route, Server, Slow, Store, Stream, Tls, TlsVersion,
+    Upstream,
 };
 use tidegate::config::units::{Bytes, Fsync, Interval};
 use tidegate::config::web::{
-    FieldName, FieldValue, HostPattern, MethodName, Network, OptionalUrl, PathPrefix, ServerUrl,
+    FieldName, FieldValue, HostPattern, MethodName, Network, OptionalAddress, OptionalUrl,
+    PathPrefix, ServerUrl,
 };
 use tidegate::config::{self, Config, Flag, Overrides};
 
@@ -149,7 +151,10 @@ fn proxy() -> impl Strategy<Value = Proxy> {
     use prop::collection::{btree_map, vec};
     let url = || {
         (any::<[u8; 4]>(), any::<u16>()).prop_map(|([a, b, c, d], port)| {
-            read::<ServerUrl>(format!("http://{a}.{b}.{c}.{d}:{port}"))
+            read::<ServerUrl>(format!(
+                "http{}://{a}.{b}.{c}.{d}:{port}",
+                if a > 9 { "s" } else { "" }
+            ))
         })
     };
     let name = || "[a-z][a-z0-9-]{0,8}";
@@ -210,6 +215,25 @@ fn proxy() -> impl Strategy<Value = Proxy> {
     )
 }
 
+fn tls() -> impl Strategy<Value = Tls> {
+    let listen = prop::option::of(address()).prop_map(OptionalAddress);
+    let version = prop_oneof![Just(TlsVersion::Tls12), Just(TlsVersion::Tls13)];
+    let auth =
+        prop_oneof![Just(ClientAuth::None), Just(ClientAuth::Optional), Just(ClientAuth::Required)];
+    let certificate = any::<(String, String)>().prop_map(|(chain, key)| Certificate { chain, key });
+    let certificates = prop::collection::vec(certificate, 0..3);
+    (listen, version, interval(), auth, any::<String>(), certificates).prop_map(
+        |(listen, min_version, handshake_timeout, client_auth, client_ca, certificates)| Tls {
+            listen,
+            min_version,
+            handshake_timeout,
+            client_auth,
+            client_ca,
+            certificates,
+        },
+    )
+}
+
 fn read<T: TryFrom<String, Error = String>>(text: impl Into<String>) -> T {
     T::try_from(text.into()).expect("the text is made right")
 }
@@ -231,14 +255,15 @@ fn configuration() -> impl Strategy<Value = Config> {
         (count(), bytes()).prop_map(|(events_max, bytes_max)| Mailbox { events_max, bytes_max });
     let format = prop_oneof![Just(LogFormat::Text), Just(LogFormat::Json)];
     let log = (any::<String>(), format).prop_map(|(level, format)| Log { level, format });
-    (server(), stream(), publish, history(), mailbox, log, proxy()).prop_map(
-        |(server, stream, publish, history, mailbox, log, proxy)| Config {
+    (server(), stream(), publish, history(), mailbox, log, proxy(), tls()).prop_map(
+        |(server, stream, publish, history, mailbox, log, proxy, tls)| Config {
             server,
             stream,
             publish,
             history,
             mailbox,
             log,
+            tls,
             proxy,
         },
     )

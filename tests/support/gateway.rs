@@ -60,11 +60,15 @@ impl Builder {
             let entry: Value = serde_json::from_str(line).ok()?;
             // Fields lie beside the message, or under `fields`, as the log's layout has it.
             let fields = if entry["fields"].is_object() { &entry["fields"] } else { &entry };
-            (fields["message"] == "listening")
-                .then(|| (address(fields, "public"), address(fields, "internal")))
+            (fields["message"] == "listening").then(|| {
+                (address(fields, "public"), address(fields, "internal"), fields["tls"].clone())
+            })
         });
         match listening {
-            Ok((public, internal)) => Gateway { process, public, internal },
+            Ok((public, internal, tls)) => {
+                let tls = tls.as_str().map(|tls| tls.parse().expect("an address"));
+                Gateway { process, public, internal, tls }
+            }
             Err(why) => panic!("the gateway did not log that it listens: {why}"),
         }
     }
@@ -116,6 +120,8 @@ pub struct Gateway {
     pub public: SocketAddr,
     /// Where publishers connect.
     pub internal: SocketAddr,
+    /// Where subscribers connect over TLS, if they can.
+    pub tls: Option<SocketAddr>,
 }
 
 impl Gateway {

@@ -35,8 +35,12 @@ pub struct Proxy {
 pub struct Upstream {
     /// What routes call it.
     pub name: String,
-    /// URLs of the servers: `http://host:port`.
+    /// URLs of the servers: `http://host:port`, `https://host`.
     pub servers: Vec<ServerUrl>,
+    /// File of the authorities (PEM) that the servers' certificates must come from; empty for those
+    /// of the system.
+    #[serde(default)]
+    pub ca: String,
     /// Which server gets the next request.
     #[serde(default)]
     pub balance: Balance,
@@ -83,6 +87,7 @@ impl Upstream {
         Self {
             name: name.into(),
             servers,
+            ca: String::new(),
             balance: Balance::default(),
             connect_timeout: Self::default_connect_timeout(),
             response_timeout: Self::default_response_timeout(),
