@@ -45,9 +45,9 @@ def main() -> None:
         except ConnectionClosed as closed:
             report(app_closed=closed.rcvd.code, reason=closed.rcvd.reason)
 
-    socket = open_socket(order["url"], order["ca"])
-    socket.close(4002, "leaving")
-    report(we_closed=socket.close_code)
+    with open_socket(order["url"], order["ca"]) as socket:
+        socket.close(4002, "leaving")
+        report(we_closed=socket.close_code)
     report(done=True)
 
 

@@ -130,7 +130,7 @@ function headers(req, res) {
 }
 
 async function slow(_req, res) {
-  await sleep(1000);
+  await sleep(2000);
   sendJson(res, { slow: true });
 }
 

@@ -88,7 +88,7 @@ async def headers(request: Request) -> Response:
 
 
 async def slow(request: Request) -> Response:
-    await asyncio.sleep(1)
+    await asyncio.sleep(2)
     return JSONResponse({"slow": True})
 
 
