@@ -3,14 +3,12 @@
 
 mod support;
 
-#[path = "tls/authority.rs"]
-mod authority;
-
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use authority::{Authority, Folder};
-use support::{Builder, Decoder, Event, Gateway, Origin, PATIENCE, eventually, pause};
+use support::{
+    Authority, Builder, Decoder, Event, Folder, Gateway, Origin, PATIENCE, eventually, pause,
+};
 
 /// A gateway with these certificates, and with more of a configuration.
 fn over_tls(certificates: &[(String, String)], more: &str) -> Builder {

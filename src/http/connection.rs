@@ -117,6 +117,8 @@ pub enum Outcome {
     Closed,
     /// It goes on as a stream, outside hyper.
     Takeover(Takeover),
+    /// It goes on with another protocol, between the client and an app server.
+    Tunnel(Transport, Box<Tunnel>),
 }
 
 /// Serves a connection until it closes, is taken over, or `shutdown` resolves and the request in
@@ -296,22 +298,20 @@ async fn serve_http1<H: Handler>(
     .await;
 
     let parts = connection.into_parts();
-    let (stream, early) = parts.io.into_inner().into_parts();
-    let (subscription, version) = match next {
-        Some(Next::Stream(subscription, version)) => (subscription, version),
+    let (transport, early) = parts.io.into_inner().into_parts();
+    match next {
+        Some(Next::Stream(subscription, version)) => {
+            Outcome::Takeover(Takeover { transport, subscription, version })
+        }
         // Who sends the new protocol's bytes before it is agreed on may mean something else by them.
         Some(Next::Tunnel(tunnel)) if parts.read_buf.is_empty() && early.is_empty() => {
-            if let Err(error) = tunnel.run(stream).await {
-                tracing::debug!(%error, "an upgraded connection broke off");
-            }
-            return Outcome::Closed;
+            Outcome::Tunnel(transport, tunnel)
         }
         Some(Next::Tunnel(_)) | None => {
-            close(stream).await;
-            return Outcome::Closed;
+            close(transport).await;
+            Outcome::Closed
         }
-    };
-    Outcome::Takeover(Takeover { transport: stream, subscription, version })
+    }
 }
 
 /// Longest wait for a client to read the last response and close its side.

@@ -12,6 +12,7 @@ use http::request::Parts;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::body::StreamBody;
 use super::places::{Permit, Places};
@@ -117,23 +118,38 @@ impl<H: Handler> Acceptor<H> {
         tokio::task::spawn_local(async move {
             let shutdown = async move { lifecycle.reached(until).await };
             let transport = match tls {
-                None => Transport::Plain(stream),
-                Some((acceptor, longest)) => {
-                    match timeout(longest, acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => Transport::Sealed(Box::new(stream.into())),
-                        Ok(Err(error)) => {
-                            tracing::debug!(%error, %address, "a TLS handshake failed");
-                            return;
-                        }
-                        Err(_) => return,
-                    }
-                }
+                None => Some(Transport::Plain(stream)),
+                // Boxed: it is large, and the connection's task goes on without it.
+                Some(tls) => Box::pin(handshake(stream, tls)).await,
             };
-            match serve(transport, peer, handler, options, shutdown).await {
+            let Some(transport) = transport else { return };
+            // Boxed too: a tunnel can be there for hours.
+            match Box::pin(serve(transport, peer, handler, options, shutdown)).await {
                 Outcome::Closed => {}
                 Outcome::Takeover(takeover) => take_over(takeover, permit),
+                Outcome::Tunnel(client, tunnel) => {
+                    if let Err(error) = tunnel.run(client).await {
+                        tracing::debug!(%error, "an upgraded connection broke off");
+                    }
+                    drop(permit);
+                }
             }
         });
+    }
+}
+
+/// Agrees with a client on TLS, within so long.
+async fn handshake(
+    stream: TcpStream,
+    (acceptor, longest): (TlsAcceptor, Duration),
+) -> Option<Transport> {
+    match timeout(longest, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => Some(Transport::Sealed(Box::new(stream.into()))),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            None
+        }
+        Err(_) => None,
     }
 }
 

@@ -17,15 +17,16 @@ export function report(line) {
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
-/** Opens a page of `origin`, where scripts may call `report(line)`. Any page will do: an
- * unknown path's answer is of the same origin, so that EventSource needs no CORS. */
-export async function openPage(origin) {
+/** Opens a page of `origin`, where scripts may call `report(line)`. For most any page will do: an
+ * unknown path's answer is of the same origin, so that EventSource needs no CORS. Where `ca` names an
+ * authority, which this browser does not know, any certificate is taken: the other clients check it. */
+export async function openPage(origin, { path = '/no-such-page', ca = null } = {}) {
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: QUIET,
   });
-  const page = await browser.newPage();
+  const page = await browser.newPage({ ignoreHTTPSErrors: ca !== null });
   await page.exposeFunction('report', report);
-  await page.goto(`${origin}/no-such-page`);
+  await page.goto(`${origin}${path}`);
   return { browser, page };
 }

@@ -35,17 +35,19 @@ impl Client {
 
     /// PyPI's `httpx-sse`.
     pub(crate) fn python_httpx_sse(order: &Value) -> Self {
-        let python = project().join("target/venv/bin/python");
-        assert!(python.exists(), "the Python clients are not installed: run `make deps`");
-        let mut command = Command::new(python);
-        command.arg(clients().join("python_httpx_sse.py"));
-        Self::start("httpx-sse", command, order)
+        Self::python("httpx-sse", "python_httpx_sse.py", order)
     }
 
-    fn node(name: &'static str, script: &str, order: &Value) -> Self {
-        let packages = clients().join("node_modules");
-        assert!(packages.exists(), "the JavaScript clients are not installed: run `make deps`");
-        let mut command = Command::new("node");
+    /// A script in Python.
+    pub(crate) fn python(name: &'static str, script: &str, order: &Value) -> Self {
+        let mut command = python();
+        command.arg(clients().join(script));
+        Self::start(name, command, order)
+    }
+
+    /// A script in JavaScript.
+    pub(crate) fn node(name: &'static str, script: &str, order: &Value) -> Self {
+        let mut command = node();
         command.arg(clients().join(script));
         Self::start(name, command, order)
     }
@@ -140,7 +142,23 @@ pub(crate) fn clip(line: &str) -> String {
     line.chars().take(300).collect()
 }
 
-fn project() -> PathBuf {
+/// Python with the packages of `requirements.txt`.
+pub(crate) fn python() -> Command {
+    let python = project().join("target/venv/bin/python");
+    assert!(python.exists(), "Python's packages are not installed: run `make deps`");
+    Command::new(python)
+}
+
+/// Node with the packages of `package.json`, wherever the script lies.
+pub(crate) fn node() -> Command {
+    let packages = clients().join("node_modules");
+    assert!(packages.exists(), "the JavaScript packages are not installed: run `make deps`");
+    let mut command = Command::new("node");
+    command.env("NODE_PATH", packages);
+    command
+}
+
+pub(crate) fn project() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 

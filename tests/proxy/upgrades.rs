@@ -1,8 +1,9 @@
 //! Connections that go on with another protocol after a 101.
 
+use std::net::Shutdown;
 use std::time::Duration;
 
-use crate::support::{Connection, Deadline, Gateway, Origin, OriginConnection, Received};
+use crate::support::{Connection, Deadline, Gateway, Origin, OriginConnection, Received, pause};
 use crate::{OK, in_front_of};
 
 const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\n\
@@ -57,6 +58,55 @@ fn an_upgraded_connection_passes_both_ways_until_one_side_closes() {
     drop(server);
     let received = client.receive(Deadline::patient());
     assert!(matches!(received, Received::Closed | Received::Reset), "{received:?}");
+}
+
+#[test]
+fn a_side_that_has_said_all_still_hears_the_other() {
+    let origin = Origin::listen();
+    let gateway = in_front_of(&origin);
+    let (mut client, mut server) = upgraded(&gateway, &origin);
+    client.stream().shutdown(Shutdown::Write).expect("it is connected");
+    assert_eq!(server.0.receive(Deadline::patient()), Received::Closed);
+    server.0.send(b"and bye");
+    expect(&mut client, b"and bye");
+    drop(server);
+    assert_eq!(client.receive(Deadline::patient()), Received::Closed);
+}
+
+#[test]
+fn a_side_that_does_not_read_holds_up_the_other_and_loses_nothing() {
+    let origin = Origin::listen();
+    let gateway = in_front_of(&origin);
+    let (mut client, mut server) = upgraded(&gateway, &origin);
+    // More than the sockets between them hold.
+    let mut large = vec![0; 32 << 20];
+    fastrand::Rng::with_seed(7).fill(&mut large);
+    let before = gateway.peak_rss();
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| server.0.send(&large));
+        pause(Duration::from_millis(300));
+        assert!(!sending.is_finished(), "all was taken though nobody reads");
+        // The other direction is not held up.
+        client.send(b"\x81\x01b");
+        expect(&mut client, &large);
+    });
+    expect(&mut server.0, b"\x81\x01b");
+    let growth = gateway.peak_rss() - before;
+    assert!(growth < 1 << 20, "the gateway has grown by {growth} bytes");
+}
+
+#[test]
+fn upgraded_connections_that_wait_hold_no_buffers() {
+    const COUNT: u64 = 300;
+    let origin = Origin::listen();
+    let gateway = in_front_of(&origin);
+    let open = |count| (0..count).map(|_| upgraded(&gateway, &origin)).collect::<Vec<_>>();
+    // What the first ones cost is not what each costs.
+    let _first = open(50);
+    let before = gateway.rss();
+    let _more = open(COUNT);
+    let each = (gateway.rss() - before) / COUNT;
+    assert!(each < 10 * 1024, "an upgraded connection that waits costs {each} bytes");
 }
 
 #[test]

@@ -285,6 +285,12 @@ impl Gateway {
         1024 * self.proc_status("VmRSS")
     }
 
+    /// The most memory that was ever resident, in bytes.
+    #[track_caller]
+    pub fn peak_rss(&self) -> u64 {
+        1024 * self.proc_status("VmHWM")
+    }
+
     /// Threads of the process.
     #[track_caller]
     pub fn threads(&self) -> u64 {

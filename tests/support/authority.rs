@@ -3,21 +3,26 @@
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// An authority that nobody knows.
-pub(crate) struct Authority {
+pub struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 /// A folder that goes with the test.
-pub(crate) struct Folder(tempfile::TempDir);
+pub struct Folder(tempfile::TempDir);
 
 impl Folder {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self(tempfile::tempdir().expect("a folder"))
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &std::path::Path {
+        self.0.path()
+    }
+
     /// Writes a file; its path.
-    pub(crate) fn write(&self, name: &str, text: &str) -> String {
+    pub fn write(&self, name: &str, text: &str) -> String {
         let path = self.0.path().join(name);
         std::fs::write(&path, text).expect("the folder can be written");
         path.to_str().expect("UTF-8").to_owned()
@@ -25,7 +30,7 @@ impl Folder {
 }
 
 impl Authority {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "an authority of these tests");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -35,12 +40,12 @@ impl Authority {
     }
 
     /// Its own certificate.
-    pub(crate) fn pem(&self) -> String {
+    pub fn pem(&self) -> String {
         self.pem.clone()
     }
 
     /// Issues a certificate for a name: the files of it and of its key.
-    pub(crate) fn issue(&self, folder: &Folder, name: &str) -> (String, String) {
+    pub fn issue(&self, folder: &Folder, name: &str) -> (String, String) {
         let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key");
