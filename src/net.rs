@@ -1,5 +1,6 @@
 //! Sockets: listeners that shards share by SO_REUSEPORT, and the options of a stream's socket.
 
+pub mod proxy_protocol;
 mod transport;
 
 pub use transport::Transport;

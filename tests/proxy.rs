@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "proxy/balancer.rs"]
+mod balancer;
 #[path = "proxy/failures.rs"]
 mod failures;
 #[path = "proxy/headers.rs"]

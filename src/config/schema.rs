@@ -66,6 +66,8 @@ pub struct Server {
     pub tcp_keepalive: Interval,
     /// Streams one HTTP/2 connection may hold.
     pub http2_streams_max: u32,
+    /// Whether public connections begin with a PROXY protocol header, from those in `proxy.trusted`.
+    pub proxy_protocol: bool,
 }
 
 /// What a subscriber's stream looks like and how much of it may wait.
@@ -253,6 +255,7 @@ impl Default for Server {
             tcp_user_timeout: Interval(Duration::from_secs(60)),
             tcp_keepalive: Interval(Duration::from_secs(60)),
             http2_streams_max: 256,
+            proxy_protocol: false,
         }
     }
 }

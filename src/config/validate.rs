@@ -67,7 +67,7 @@ impl Config {
         mailbox(&self.mailbox, &mut broken);
         log(&self.log, &mut broken);
         tls::tls(&self.tls, &self.server, &mut broken);
-        proxy::proxy(&self.proxy, &mut broken);
+        proxy::proxy(&self.proxy, &self.server, &mut broken);
         if broken.0.is_empty() { Ok(()) } else { Err(broken.0) }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::Response;
 use http::request::Parts;
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
@@ -21,7 +22,7 @@ use super::subscriber::Framing;
 use super::{Lifecycle, LifecycleWatch};
 use crate::http::{Answer, Handler, Options, Outcome, RequestBody, Takeover, public, serve};
 use crate::metrics::Protocol;
-use crate::net::{self, Peer, Scheme, Transport};
+use crate::net::{self, Peer, Scheme, Transport, proxy_protocol};
 use crate::proxy::Proxy;
 use crate::subscribe::{self, Subscription};
 use crate::tls::ServerTls;
@@ -46,6 +47,8 @@ pub(super) struct Acceptor<H> {
     pub(super) handler: Rc<H>,
     /// On a listener over TLS: what makes the handshakes, and how long one may take.
     pub(super) tls: Option<(Arc<ServerTls>, Duration)>,
+    /// Whether connections begin with a PROXY protocol header, and who is believed.
+    pub(super) balancers: Option<Arc<[IpNet]>>,
     pub(super) options: Options,
     pub(super) lifecycle: LifecycleWatch,
     /// The phase in which it stops accepting and its connections finish.
@@ -103,13 +106,13 @@ impl<H: Handler> Acceptor<H> {
 
     fn serve(
         &self,
-        stream: TcpStream,
+        mut stream: TcpStream,
         address: SocketAddr,
         take_over: impl Fn(Takeover, Permit) + 'static,
     ) {
         let tls = self.tls.as_ref().map(|(tls, longest)| (tls.acceptor(), *longest));
         let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
-        let peer = Peer::new(address, scheme);
+        let balancers = self.balancers.clone();
         let permit = self.places.take();
         let handler = Rc::clone(&self.handler);
         let (options, until) = (self.options, self.until);
@@ -117,6 +120,15 @@ impl<H: Handler> Acceptor<H> {
         // If this task panics, its connection dies and the shard lives on.
         tokio::task::spawn_local(async move {
             let shutdown = async move { lifecycle.reached(until).await };
+            let client = match &balancers {
+                None => Some(address),
+                Some(balancers) => {
+                    let told = told_by_balancer(&mut stream, address, balancers);
+                    timeout(options.header_timeout, told).await.ok().flatten()
+                }
+            };
+            let Some(client) = client else { return };
+            let peer = Peer::new(client, scheme);
             let transport = match tls {
                 None => Some(Transport::Plain(stream)),
                 // Boxed: it is large, and the connection's task goes on without it.
@@ -135,6 +147,26 @@ impl<H: Handler> Acceptor<H> {
                 }
             }
         });
+    }
+}
+
+/// The client that a load balancer speaks for; its own address if for itself.
+async fn told_by_balancer(
+    stream: &mut TcpStream,
+    address: SocketAddr,
+    balancers: &[IpNet],
+) -> Option<SocketAddr> {
+    let ip = address.ip().to_canonical();
+    if !balancers.iter().any(|network| network.contains(&ip)) {
+        tracing::debug!(%address, "closed: not one of proxy.trusted");
+        return None;
+    }
+    match proxy_protocol::read(stream).await {
+        Ok(client) => Some(client.unwrap_or(address)),
+        Err(error) => {
+            tracing::debug!(%error, %address, "closed: no PROXY protocol header");
+            None
+        }
     }
 }
 

@@ -50,6 +50,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
@@ -175,6 +176,8 @@ impl<H: Handler> Shard<H> {
             topics_max: self.config.stream.topics_max,
             proxy: Rc::clone(&proxy),
         });
+        let trusted = self.config.proxy.trusted.iter().map(|network| network.0);
+        let balancers: Option<Arc<[IpNet]>> = server.proxy_protocol.then(|| trusted.collect());
         let public_places = places(ListenerName::Public, self.connections.clone());
         let public = |listener, tls| {
             Ok::<_, io::Error>(Acceptor {
@@ -182,6 +185,7 @@ impl<H: Handler> Shard<H> {
                 places: Rc::clone(&public_places),
                 handler: Rc::clone(&handler),
                 tls,
+                balancers: balancers.clone(),
                 options: options(PUBLIC_LEFTOVER_BYTES_MAX),
                 lifecycle: self.lifecycle.clone(),
                 until: Lifecycle::Draining,
@@ -196,6 +200,7 @@ impl<H: Handler> Shard<H> {
             places: places(ListenerName::Internal, (Arc::default(), usize::MAX)),
             handler: Rc::new(self.admin),
             tls: None,
+            balancers: None,
             options: options(2 * self.config.publish.body_bytes_max.0),
             lifecycle: self.lifecycle.clone(),
             until: Lifecycle::Stopping,

@@ -51,7 +51,8 @@ fn address() -> impl Strategy<Value = SocketAddr> {
 fn server() -> impl Strategy<Value = Server> {
     let first = (address(), address(), count(), interval(), interval(), interval());
     let second = (count(), any::<u32>(), bytes(), interval(), interval(), any::<u32>());
-    (first, second).prop_map(|(first, second)| {
+    let second = (second, any::<bool>());
+    (first, second).prop_map(|(first, (second, proxy_protocol))| {
         let (listen, internal, shards, drain, header_timeout, body_timeout) = first;
         let (connections_max, accept_backlog, send_buffer, ..) = second;
         let (.., tcp_user_timeout, tcp_keepalive, http2_streams_max) = second;
@@ -68,6 +69,7 @@ fn server() -> impl Strategy<Value = Server> {
             tcp_user_timeout,
             tcp_keepalive,
             http2_streams_max,
+            proxy_protocol,
         }
     })
 }

@@ -3,12 +3,17 @@
 use std::collections::HashSet;
 
 use super::{Broken, MILLISECOND};
-use crate::config::schema::{DEFAULT_UPSTREAM, Proxy, Route, Upstream};
+use crate::config::schema::{DEFAULT_UPSTREAM, Proxy, Route, Server, Upstream};
 
 /// Most servers, routes and groups: far above any real configuration; each request looks at all.
 const ENTRIES_MAX: usize = 1000;
 
-pub(super) fn proxy(proxy: &Proxy, broken: &mut Broken) {
+pub(super) fn proxy(proxy: &Proxy, server: &Server, broken: &mut Broken) {
+    if server.proxy_protocol && proxy.trusted.is_empty() {
+        let message = "`server.proxy_protocol` is true and `proxy.trusted` is empty; name the load \
+                       balancers whose word about their clients is believed";
+        broken.add(&["server.proxy_protocol", "proxy.trusted"], message.into());
+    }
     broken.at_least("proxy.upgrade_idle_timeout", proxy.upgrade_idle_timeout, MILLISECOND);
     broken.at_most("proxy.trusted", proxy.trusted.len(), ENTRIES_MAX);
     broken.at_most("proxy.upstreams", proxy.upstreams.len(), ENTRIES_MAX);
