@@ -6,6 +6,8 @@ mod support;
 mod failures;
 #[path = "proxy/headers.rs"]
 mod headers;
+#[path = "proxy/load.rs"]
+mod load;
 #[path = "proxy/passing.rs"]
 mod passing;
 #[path = "proxy/upgrades.rs"]
