@@ -23,9 +23,9 @@ struct State {
 
 impl Activity {
     /// Something has just moved.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self(Rc::new(State {
-            moved: Cell::new(Instant::now()),
+            moved: Cell::new(now),
             awaits_client: Cell::new(false),
             client_failed: Cell::new(false),
         }))
@@ -35,6 +35,11 @@ impl Activity {
     pub(super) fn note(&self) {
         self.0.moved.set(Instant::now());
         self.0.awaits_client.set(false);
+    }
+
+    /// When something last moved.
+    pub(super) fn moved(&self) -> Instant {
+        self.0.moved.get()
     }
 
     /// The client is to send the next part of its body.

@@ -49,12 +49,12 @@ pub(super) async fn exchange(
     upgrade: Option<Duration>,
 ) -> Result<Exchange, ProxyError> {
     let group = &route.group;
-    let activity = Activity::new();
+    let activity = Activity::new(Instant::now());
     let mut request = Request::from_parts(head, Upload::new(body, activity.clone()));
     let mut tried = SmallVec::<[usize; SERVERS_MAX]>::new();
     let mut failed = None;
     loop {
-        let Some((at, place)) = group.pick(&tried, Instant::now()) else {
+        let Some((at, place)) = group.pick(&tried, activity.moved()) else {
             return Err(failed.unwrap_or_else(|| ProxyError::Busy { group: group.name.clone() }));
         };
         if route.rules.host_header == HostHeader::Server {
@@ -78,6 +78,8 @@ pub(super) async fn exchange(
                     None => return Err(error),
                 }
                 failed = Some(error);
+                // The next server's time begins.
+                activity.note();
             }
         }
     }
@@ -97,10 +99,10 @@ impl Attempt<'_> {
     async fn send(
         &self,
         mut request: Request<Upload>,
-    ) -> Result<(Link, Response<Incoming>), Failure> {
+    ) -> Result<(Box<Link>, Response<Incoming>), Failure> {
         let group = &*self.route.group;
         let server = &group.servers[self.at];
-        if let Some(link) = self.pools.take(server.slot, Instant::now()) {
+        if let Some(link) = self.pools.take(server.slot, self.activity.moved()) {
             match self.send_on(link, request).await {
                 Ok(answered) => return Ok(answered),
                 Err(Failure { error: ProxyError::BadResponse { .. }, request: Some(again) }) => {
@@ -109,8 +111,12 @@ impl Attempt<'_> {
                 Err(failure) => return Err(failure),
             }
         }
-        match connect(server, group.limits.connect_timeout).await {
-            Ok(link) => self.send_on(link, request).await,
+        // In a box, since it is much larger than the rest, and seldom needed.
+        match Box::pin(connect(server, group.limits.connect_timeout)).await {
+            Ok(link) => {
+                self.activity.note();
+                self.send_on(link, request).await
+            }
             Err(failed) => {
                 let group_name = group.name.clone();
                 let error = match failed {
@@ -127,15 +133,13 @@ impl Attempt<'_> {
 
     async fn send_on(
         &self,
-        mut link: Link,
+        mut link: Box<Link>,
         request: Request<Upload>,
-    ) -> Result<(Link, Response<Incoming>), Failure> {
+    ) -> Result<(Box<Link>, Response<Incoming>), Failure> {
         let group = &*self.route.group;
         let copy = copy_if_harmless(&request, self.activity);
-        self.activity.note();
         let longest = || self.longest(&group.limits);
         let sent = link.send(request, self.activity, longest).await;
-        let group_name = group.name.clone();
         match sent {
             Some(Ok(response)) => Ok((link, response)),
             Some(Err(_)) if self.activity.client_failed() => {
@@ -145,7 +149,7 @@ impl Attempt<'_> {
                 let request = failed.take_message().or(copy);
                 let error = io::Error::other(failed.into_error());
                 Err(Failure {
-                    error: ProxyError::BadResponse { group: group_name, error },
+                    error: ProxyError::BadResponse { group: group.name.clone(), error },
                     request,
                 })
             }
@@ -154,7 +158,7 @@ impl Attempt<'_> {
             }
             None => {
                 let after = group.limits.response_timeout;
-                let error = ProxyError::ResponseTimeout { group: group_name, after };
+                let error = ProxyError::ResponseTimeout { group: group.name.clone(), after };
                 Err(Failure { error, request: None })
             }
         }

@@ -210,8 +210,8 @@ fn set_forwarded(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
     let (open, close) = if ip.is_ipv6() { ("\"[", "]\"") } else { ("", "") };
     let ip = ip_text.to_str().unwrap_or_default();
     let own = match host.and_then(|host| host.to_str().ok()) {
-        Some(host) => format!("for={open}{ip}{close};proto={proto};host=\"{host}\""),
-        None => format!("for={open}{ip}{close};proto={proto}"),
+        Some(host) => ["for=", open, ip, close, ";proto=", proto, ";host=\"", host, "\""].concat(),
+        None => ["for=", open, ip, close, ";proto=", proto].concat(),
     };
     append_to_list(headers, FORWARDED, HeaderValue::try_from(own).ok());
     append_to_list(headers, X_FORWARDED_FOR, Some(ip_text.clone()));

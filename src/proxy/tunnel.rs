@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
@@ -37,7 +37,7 @@ impl Tunnel {
         read: Bytes,
     ) -> io::Result<()> {
         let Self { server: Bare { socket, read: server_read }, place: _place, silence_max } = self;
-        let activity = Activity::new();
+        let activity = Activity::new(Instant::now());
         let mut watch = Watch::default();
         let mut client = Noted { inner: client, first: read, activity: activity.clone() };
         let mut server = Noted { inner: socket, first: server_read, activity: activity.clone() };
