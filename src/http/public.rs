@@ -45,11 +45,10 @@ pub fn subscribe<S>(head: &Parts, body: &RequestBody, topics_max: usize) -> Answ
 /// Has an app server answer.
 pub async fn forward<S>(
     proxy: &Proxy,
-    head: Parts,
+    head: &Parts,
     body: &mut RequestBody,
     peer: &Peer,
 ) -> Answer<S> {
-    let uri = head.uri.clone();
     match proxy.exchange(head, body.take(), peer).await {
         Ok(Exchange::Response(response)) => {
             Answer::Response(response.map(|body| ResponseBody::Proxied(Box::new(body))))
@@ -58,11 +57,11 @@ pub async fn forward<S>(
             let response = response.map(|body| ResponseBody::Proxied(Box::new(body)));
             Answer::Upgrade(response, Box::new(tunnel))
         }
-        Err(ProxyError::NoRoute) => Answer::Response(not_found(uri.path())),
+        Err(ProxyError::NoRoute) => Answer::Response(not_found(head.uri.path())),
         Err(error) => {
             if error.is_the_servers() {
                 let cause = std::error::Error::source(&error).map(tracing::field::display);
-                tracing::warn!(%error, cause, path = uri.path(), "a request was not answered");
+                tracing::warn!(%error, cause, path = head.uri.path(), "a request was not answered");
             }
             Answer::Response(problem(&Problem::from(&error)))
         }

@@ -14,7 +14,7 @@ use super::activity::Activity;
 use super::body::{Download, Upload};
 use super::error::ProxyError;
 use super::group::Limits;
-use super::headers;
+use super::headers::{self, Forwarding};
 use super::link::Link;
 use super::pool::{ConnectError, Lease, Pools, connect};
 use super::table::Route;
@@ -33,48 +33,52 @@ pub enum Exchange {
     Upgrade(Response<Download>, Tunnel),
 }
 
-/// Why a server did not answer, and the request, if another may be asked.
+/// A client's request, and what becomes of it on the way.
+pub(super) struct Asked<'a> {
+    pub(super) head: &'a Parts,
+    pub(super) route: &'a Route,
+    pub(super) forwarding: Forwarding<'a>,
+}
+
+/// Why a server did not answer, and the body, if another may be asked.
 struct Failure {
     error: ProxyError,
-    request: Option<Request<Upload>>,
+    body: Option<Upload>,
 }
 
 /// Asks the servers of the route's group until one answers. `upgrade` is how long an upgraded
 /// connection may be silent, where the client wants one.
 pub(super) async fn exchange(
     pools: &Rc<Pools>,
-    route: &Route,
-    head: Parts,
+    asked: &Asked<'_>,
     body: Option<Incoming>,
     upgrade: Option<Duration>,
 ) -> Result<Exchange, ProxyError> {
+    let route = asked.route;
     let group = &route.group;
     let activity = Activity::new(Instant::now());
-    let mut request = Request::from_parts(head, Upload::new(body, activity.clone()));
+    let mut body = Upload::new(body, activity.clone());
     let mut tried = SmallVec::<[usize; SERVERS_MAX]>::new();
     let mut failed = None;
     loop {
         let Some((at, place)) = group.pick(&tried, activity.moved()) else {
             return Err(failed.unwrap_or_else(|| ProxyError::Busy { group: group.name.clone() }));
         };
-        if route.rules.host_header == HostHeader::Server {
-            request.headers_mut().insert(http::header::HOST, place.server().host.clone());
-        }
-        let attempt = Attempt { pools, route, at, activity: &activity };
-        match attempt.send(request).await {
+        let attempt = Attempt { pools, asked, at, activity: &activity };
+        match attempt.send(body).await {
             Ok((link, response)) => {
                 group.note_success(at);
                 let lease = Lease { link, place, limits: group.limits, pools: Rc::clone(pools) };
                 return finish(route, lease, response, activity, upgrade).await;
             }
-            Err(Failure { error, request: again }) => {
+            Err(Failure { error, body: again }) => {
                 if !matches!(error, ProxyError::Body) {
                     group.note_failure(at, Instant::now());
                 }
                 tracing::debug!(%error, server = %place.server().url.authority, "a server failed");
                 tried.push(at);
                 match again.filter(|_| tried.len() < SERVERS_MAX) {
-                    Some(again) => request = again,
+                    Some(again) => body = again,
                     None => return Err(error),
                 }
                 failed = Some(error);
@@ -88,7 +92,7 @@ pub(super) async fn exchange(
 /// One server that is asked.
 struct Attempt<'a> {
     pools: &'a Pools,
-    route: &'a Route,
+    asked: &'a Asked<'a>,
     at: usize,
     activity: &'a Activity,
 }
@@ -96,17 +100,14 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     /// A connection that was used before may have been closed by the server just now: that says nothing
     /// about the server, and it is asked again on a new one.
-    async fn send(
-        &self,
-        mut request: Request<Upload>,
-    ) -> Result<(Box<Link>, Response<Incoming>), Failure> {
-        let group = &*self.route.group;
+    async fn send(&self, mut body: Upload) -> Result<(Box<Link>, Response<Incoming>), Failure> {
+        let group = &*self.asked.route.group;
         let server = &group.servers[self.at];
         if let Some(link) = self.pools.take(server.slot, self.activity.moved()) {
-            match self.send_on(link, request).await {
+            match self.send_on(link, body).await {
                 Ok(answered) => return Ok(answered),
-                Err(Failure { error: ProxyError::BadResponse { .. }, request: Some(again) }) => {
-                    request = again;
+                Err(Failure { error: ProxyError::BadResponse { .. }, body: Some(again) }) => {
+                    body = again;
                 }
                 Err(failure) => return Err(failure),
             }
@@ -115,7 +116,7 @@ impl Attempt<'_> {
         match Box::pin(connect(server, group.limits.connect_timeout)).await {
             Ok(link) => {
                 self.activity.note();
-                self.send_on(link, request).await
+                self.send_on(link, body).await
             }
             Err(failed) => {
                 let group_name = group.name.clone();
@@ -126,7 +127,7 @@ impl Attempt<'_> {
                         after: group.limits.connect_timeout,
                     },
                 };
-                Err(Failure { error, request: Some(request) })
+                Err(Failure { error, body: Some(body) })
             }
         }
     }
@@ -134,34 +135,47 @@ impl Attempt<'_> {
     async fn send_on(
         &self,
         mut link: Box<Link>,
-        request: Request<Upload>,
+        body: Upload,
     ) -> Result<(Box<Link>, Response<Incoming>), Failure> {
-        let group = &*self.route.group;
-        let copy = copy_if_harmless(&request, self.activity);
+        let group = &*self.asked.route.group;
+        // To do what it asks for twice is the same as once.
+        let is_harmless = body.is_end_stream() && self.asked.head.method.is_idempotent();
+        let request = self.request(body);
         let longest = || self.longest(&group.limits);
         let sent = link.send(request, self.activity, longest).await;
         match sent {
             Some(Ok(response)) => Ok((link, response)),
             Some(Err(_)) if self.activity.client_failed() => {
-                Err(Failure { error: ProxyError::Body, request: None })
+                Err(Failure { error: ProxyError::Body, body: None })
             }
             Some(Err(mut failed)) => {
-                let request = failed.take_message().or(copy);
+                let unsent = failed.take_message().map(Request::into_body);
+                let empty = || is_harmless.then(|| Upload::new(None, self.activity.clone()));
                 let error = io::Error::other(failed.into_error());
                 Err(Failure {
                     error: ProxyError::BadResponse { group: group.name.clone(), error },
-                    request,
+                    body: unsent.or_else(empty),
                 })
             }
             None if self.activity.awaits_client() => {
-                Err(Failure { error: ProxyError::Body, request: None })
+                Err(Failure { error: ProxyError::Body, body: None })
             }
             None => {
                 let after = group.limits.response_timeout;
                 let error = ProxyError::ResponseTimeout { group: group.name.clone(), after };
-                Err(Failure { error, request: None })
+                Err(Failure { error, body: None })
             }
         }
+    }
+
+    fn request(&self, body: Upload) -> Request<Upload> {
+        let Asked { head, route, forwarding } = self.asked;
+        let mut request = headers::to_server(head, body, route, forwarding);
+        if route.rules.host_header == HostHeader::Server {
+            let host = route.group.servers[self.at].host.clone();
+            request.headers_mut().insert(http::header::HOST, host);
+        }
+        request
     }
 
     fn longest(&self, limits: &Limits) -> Duration {
@@ -170,19 +184,6 @@ impl Attempt<'_> {
             false => limits.response_timeout,
         }
     }
-}
-
-/// A copy of a request that may be sent twice: it has no body, and to do what it asks for twice is the
-/// same as once.
-fn copy_if_harmless(request: &Request<Upload>, activity: &Activity) -> Option<Request<Upload>> {
-    let is_harmless = request.body().is_end_stream() && request.method().is_idempotent();
-    is_harmless.then(|| {
-        let mut copy = Request::new(Upload::new(None, activity.clone()));
-        *copy.method_mut() = request.method().clone();
-        *copy.uri_mut() = request.uri().clone();
-        *copy.headers_mut() = request.headers().clone();
-        copy
-    })
 }
 
 async fn finish(

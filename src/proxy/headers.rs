@@ -9,7 +9,7 @@ use http::header::{
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Uri, Version, response};
+use http::{Method, Request, Uri, Version, response};
 use hyper::body::{Body as _, Incoming};
 use smallvec::SmallVec;
 
@@ -66,7 +66,12 @@ pub(super) struct Forwarding<'a> {
     pub(super) is_trusted: bool,
     /// The protocol that the client wants to go on with.
     pub(super) upgrade: Option<&'a HeaderValue>,
+    /// Of a request that a trusted peer has not given an id.
+    pub(super) request_id: u128,
 }
+
+/// Fields that a request may get beside the client's.
+const ADDED_FIELDS: usize = 10;
 
 /// The host that a request is for: its target's, or that of its `Host`.
 pub(super) fn host(head: &Parts) -> Option<HeaderValue> {
@@ -103,40 +108,54 @@ fn max_forwards(headers: &HeaderMap) -> Result<Option<u32>, ProxyError> {
     number.and_then(|text| text.parse().ok()).map(Some).ok_or(ProxyError::MaxForwards)
 }
 
-/// Makes a client's request one to the server.
-pub(super) fn to_server(head: &mut Parts, route: &Route, forwarding: &Forwarding<'_>) {
-    let wants_trailers = tokens(&head.headers, TE).any(|one| one.eq_ignore_ascii_case("trailers"));
-    if let Ok(Some(hops)) = max_forwards(&head.headers)
-        && head.method == Method::OPTIONS
-    {
-        head.headers.insert(MAX_FORWARDS, hops.saturating_sub(1).into());
-    }
-    let headers = &mut head.headers;
+/// The request to the server that a client's becomes. It can be made again for another server.
+pub(super) fn to_server<B>(
+    head: &Parts,
+    body: B,
+    route: &Route,
+    forwarding: &Forwarding<'_>,
+) -> Request<B> {
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = target(&head.uri, route);
+    *request.headers_mut() = HeaderMap::with_capacity(head.headers.len() + ADDED_FIELDS);
+    let headers = request.headers_mut();
     let is_trusted = forwarding.is_trusted;
-    remove(headers, |name| {
+    let named: SmallVec<[&str; 4]> = tokens(&head.headers, CONNECTION).collect();
+    let stays_here = |name: &str| {
         is_hop_by_hop(name)
             || (is_trusted_only(name) && !is_trusted)
             || is_lookalike(name)
             // A client that waits for a go-ahead gets it from us, when the server wants the body.
             || name == "expect"
-    });
+            || named.iter().any(|named| named.eq_ignore_ascii_case(name))
+    };
+    for (name, value) in &head.headers {
+        if !stays_here(name.as_str()) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    if let Ok(Some(hops)) = max_forwards(&head.headers)
+        && head.method == Method::OPTIONS
+    {
+        headers.insert(MAX_FORWARDS, hops.saturating_sub(1).into());
+    }
     join_cookies(headers);
     set_forwarded(headers, forwarding);
     add_via(headers, head.version);
-    set_request_id(headers, forwarding.is_trusted);
+    set_request_id(headers, forwarding);
     change(headers, &route.rules.request_remove, &route.rules.request_set);
     if let Some(protocol) = forwarding.upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol.clone());
-    } else if wants_trailers {
+    } else if tokens(&head.headers, TE).any(|one| one.eq_ignore_ascii_case("trailers")) {
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     if let Some(host) = forwarding.host {
         headers.insert(HOST, host.clone());
     }
-    head.uri = target(&head.uri, route);
-    head.version = Version::HTTP_11;
+    request
 }
 
 /// Makes a server's response one to the client. `upgrade` is the protocol that is switched to.
@@ -233,13 +252,13 @@ fn add_via(headers: &mut HeaderMap, version: Version) {
 }
 
 /// A request's own id if a trusted peer has given it one, else a new one.
-fn set_request_id(headers: &mut HeaderMap, is_trusted: bool) {
+fn set_request_id(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
     let is_good = |id: &HeaderValue| {
         let id = id.as_bytes();
         (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
     };
-    if !is_trusted || !headers.get(X_REQUEST_ID).is_some_and(is_good) {
-        let id = HeaderValue::try_from(format!("{:032x}", fastrand::u128(..)));
+    if !forwarding.is_trusted || !headers.get(X_REQUEST_ID).is_some_and(is_good) {
+        let id = HeaderValue::try_from(format!("{:032x}", forwarding.request_id));
         headers.insert(X_REQUEST_ID, id.expect("hexadecimal digits are visible"));
     }
 }

@@ -34,6 +34,7 @@ use http::{Method, Response};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 
+use self::exchange::Asked;
 use self::group::Group;
 use self::headers::Forwarding;
 use self::pool::Pools;
@@ -98,29 +99,30 @@ impl Proxy {
     /// There is no such route, the request is not one to be sent on, or no server answered it.
     pub async fn exchange(
         &self,
-        mut head: Parts,
+        head: &Parts,
         body: Option<Incoming>,
         peer: &Peer,
     ) -> Result<Exchange, ProxyError> {
-        if let Some(answer) = answer_here(&head)? {
+        if let Some(answer) = answer_here(head)? {
             return Ok(Exchange::Response(answer));
         }
-        let host = headers::host(&head);
+        let host = headers::host(head);
         let route = self.plan.table.find(
             host.as_ref().and_then(|host| host.to_str().ok()),
             &head.method,
             head.uri.path(),
         )?;
-        let upgrade = headers::upgrade(&head, body.as_ref());
+        let upgrade = headers::upgrade(head, body.as_ref());
         let forwarding = Forwarding {
             peer,
             host: host.as_ref(),
             is_trusted: self.plan.trusts(peer),
             upgrade: upgrade.as_ref(),
+            request_id: fastrand::u128(..),
         };
-        headers::to_server(&mut head, route, &forwarding);
-        let upgrade = upgrade.map(|_| self.plan.tunnel_silence_max);
-        exchange::exchange(&self.pools, route, head, body, upgrade).await
+        let asked = Asked { head, route, forwarding };
+        let upgrade = upgrade.as_ref().map(|_| self.plan.tunnel_silence_max);
+        exchange::exchange(&self.pools, &asked, body, upgrade).await
     }
 
     /// Closes the connections that nobody has used for long. Called now and then.
