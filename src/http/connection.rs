@@ -35,6 +35,7 @@ use tokio::time::timeout;
 use super::io::Sniffed;
 use super::leftover::{LeftoverBounds, settle};
 use super::{LocalExec, RequestBody, ResponseBody};
+use crate::alarm::AlarmTimer;
 use crate::net::Peer;
 use crate::proxy::Tunnel;
 use crate::subscribe::Subscription;
@@ -250,7 +251,7 @@ async fn serve_http1<H: Handler>(
     let mut connection = http1::Builder::new()
         .pipeline_flush(false)
         .half_close(false)
-        .timer(TokioTimer::new())
+        .timer(AlarmTimer::default())
         .header_read_timeout(options.header_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(io, service);
