@@ -14,7 +14,7 @@ run: toolchain ## Build the release and start the gateway; ARGS="--config FILE" 
 test: deps fmt clippy unit loom doc deny ## Check everything: what CI runs
 	@echo "All checks passed."
 
-bench: toolchain bench-packages ## Measure beside floor and peers; ARGS="--quick" for a look (README of loadtest/)
+bench: toolchain bench-packages ## Measure beside floor and peers; ARGS="--quick" for a look, "--proxy" for the proxy (README of loadtest/)
 	cargo build --release --locked --workspace
 	$(CARGO_TARGET_DIR)/release/tidegate-loadtest compare $(ARGS)
 
@@ -40,7 +40,7 @@ TEST_PACKAGES := $(BUILD_PACKAGES) curl:curl chromium:chromium python3:python3 \
 BENCH_PACKAGES := $(BUILD_PACKAGES) valgrind:valgrind,libc6-dbg python3:python3
 
 # The peers that `make bench` measures beside; only their programs are used.
-PEER_PACKAGES := nginx:nginx nchan:libnginx-mod-nchan pushpin:pushpin zurl:zurl
+PEER_PACKAGES := nginx:nginx nchan:libnginx-mod-nchan pushpin:pushpin zurl:zurl haproxy:haproxy
 
 # --- What `make test` needs -----------------------------------------------------------------------
 

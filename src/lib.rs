@@ -25,6 +25,7 @@
 //! `ARCHITECTURE.md` has the thread model, the invariants and the reasons.
 
 pub mod admin;
+pub mod alarm;
 pub mod cli;
 pub mod config;
 pub mod durable;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::compare::{CompareArgs, PostArgs};
+use crate::compare::{CompareArgs, RequestsArgs};
 use crate::dialect::Dialect;
 use crate::payload::PAYLOAD_BYTES_MIN;
 use crate::plan::TopicSets;
@@ -54,9 +54,9 @@ pub(crate) enum Scenario {
     Serve(ServeArgs),
     /// Measure the gateway beside the floor and its peers; installed peers are found.
     Compare(CompareArgs),
-    /// Post single events on keep-alive connections, for `compare`.
+    /// Ask a server and check its answers, for `compare`.
     #[command(hide = true)]
-    Post(PostArgs),
+    Requests(RequestsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -297,7 +297,7 @@ pub(crate) fn parse_origin(text: &str) -> Result<Origin, String> {
     Ok(Origin { host: host.to_owned(), address })
 }
 
-fn parse_positive(text: &str) -> Result<f64, String> {
+pub(crate) fn parse_positive(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if value.is_finite() && value > 0.0 { Ok(value) } else { Err("must be above 0".to_owned()) }
 }

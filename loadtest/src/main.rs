@@ -65,6 +65,6 @@ fn run(command_line: Vec<OsString>) -> Result<bool, String> {
         Scenario::Cap(args) => scenario::cap::run(args),
         Scenario::Serve(args) => serve::run(args),
         Scenario::Compare(args) => compare::run(args),
-        Scenario::Post(args) => compare::run_post(args),
+        Scenario::Requests(args) => compare::run_requests(args),
     }
 }

@@ -28,7 +28,8 @@ impl Control {
             .spawn()
             .unwrap();
         let begin = Instant::now();
-        let answers = if server == "grip-origin" { public } else { internal };
+        let on_public = ["grip-origin", "upstream"].contains(&server);
+        let answers = if on_public { public } else { internal };
         while TcpStream::connect(answers).is_err() {
             assert!(begin.elapsed() < Duration::from_secs(10), "{server} does not listen");
             std::thread::yield_now();
@@ -97,4 +98,72 @@ fn the_grip_origin_holds_a_stream_on_its_topics() {
     for line in ["grip-hold: stream", "grip-channel: a", "grip-channel: b"] {
         assert!(answer.contains(&format!("\r\n{line}\r\n")), "{answer}");
     }
+}
+
+const FORWARDED: &str = "x-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\n\
+    x-forwarded-host: x\r\nvia: 1.1 x\r\n\r\n";
+
+/// The upstream keeps its connections, and closes them at what it refuses.
+fn ask_upstream(control: &Control, request: &str) -> String {
+    exchange(control.public, &format!("{request}\r\n{FORWARDED}"))
+}
+
+#[test]
+fn the_upstream_refuses_what_is_no_proxys_and_what_is_changed() {
+    let control = Control::start("upstream");
+    assert_eq!(exchange(control.public, "GET /4/0 HTTP/1.1\r\nhost: x\r\n\r\n"), "");
+    assert_eq!(ask_upstream(&control, "GET /4 HTTP/1.1\r\nhost: x"), "");
+    assert_eq!(ask_upstream(&control, "PUT /4/0 HTTP/1.1\r\nhost: x\r\ncontent-length: 4"), "");
+    let post = "POST /4/0 HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n";
+    assert_eq!(exchange(control.public, &format!("{post}{FORWARDED}nope")), "");
+}
+
+/// Answers one connection with these bytes, whatever it asks, and closes it.
+fn answering(answer: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let _ = socket.read(&mut [0; 4096]).unwrap();
+        socket.write_all(answer).unwrap();
+    });
+    address
+}
+
+/// What `requests` says of a server that it is not content with.
+fn complaint(target: SocketAddr, args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_tidegate-loadtest"))
+        .args(["requests", "--target", &format!("http://{target}"), "--duration", "100ms"])
+        .args(args)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn requests_notices_every_wrong_answer() {
+    let cases: [(&'static [u8], &str); 5] = [
+        (b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n", "answered 502"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc", "has 3 bytes"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabcd", "not the upstream's"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabcde", "behind its end"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n", "end of file"),
+    ];
+    for (answer, wanted) in cases {
+        let said = complaint(answering(answer), &["--get", "4"]);
+        assert!(said.contains(wanted), "{said}");
+    }
+}
+
+#[test]
+fn requests_asks_nothing_but_success_of_a_path_that_is_given() {
+    let control = Control::start("hello");
+    let output = Command::new(env!("CARGO_BIN_EXE_tidegate-loadtest"))
+        .args(["requests", "--target", &format!("http://{}", control.internal)])
+        .args(["--path", "/x", "--post", "128", "--connections", "4", "--duration", "200ms"])
+        .output()
+        .unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["requests"].as_u64().unwrap() > 20, "{report:#}");
 }

@@ -34,6 +34,7 @@ use super::guard::{Guard, Limits};
 use super::io::{Sniffed, Watch};
 use super::leftover::{LeftoverBounds, settle};
 use super::{LocalExec, RequestBody, ResponseBody, problem};
+use crate::alarm::AlarmTimer;
 use crate::error::Problem;
 use crate::net::{Peer, Transport};
 use crate::proxy::Tunnel;
@@ -272,7 +273,7 @@ async fn serve_http1<H: Handler>(
     let mut connection = http1::Builder::new()
         .pipeline_flush(false)
         .half_close(false)
-        .timer(TokioTimer::new())
+        .timer(AlarmTimer::default())
         .header_read_timeout(options.header_timeout)
         .max_buf_size(options.limits.head_bytes_max)
         .serve_connection(io, service);

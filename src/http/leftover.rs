@@ -34,7 +34,8 @@ pub(super) async fn settle<B>(
     if body.is_end_stream() || closes {
         return;
     }
-    let reading = timeout(bounds.timeout, discard(body, bounds.bytes_max));
+    // In a box, since every request's future would have room for it, and few read on.
+    let reading = Box::pin(timeout(bounds.timeout, discard(body, bounds.bytes_max)));
     if awaited || !reading.await.unwrap_or(false) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

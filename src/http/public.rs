@@ -47,15 +47,15 @@ pub fn subscribe<S>(head: &Parts, body: &RequestBody, topics_max: usize) -> Answ
 /// Has an app server answer.
 pub async fn forward<S>(
     proxy: &Proxy,
-    head: Parts,
+    head: &Parts,
     body: &mut RequestBody,
     peer: &Peer,
 ) -> Answer<S> {
-    let (uri, has_body) = (head.uri.clone(), !body.is_end_stream());
+    let has_body = !body.is_end_stream();
     let asking = match proxy.prepare(head, has_body, peer) {
         Ok(Some(asking)) => asking,
         Ok(None) => return Answer::Response(no_content()),
-        Err(ProxyError::NoRoute) => return Answer::Response(not_found(uri.path())),
+        Err(ProxyError::NoRoute) => return Answer::Response(not_found(head.uri.path())),
         Err(error) => return Answer::Response(problem(&Problem::from(&error))),
     };
     match asking.send(body.take()).await {
@@ -66,7 +66,7 @@ pub async fn forward<S>(
         Err(error) => {
             if error.is_the_servers() {
                 let cause = std::error::Error::source(&error).map(tracing::field::display);
-                tracing::warn!(%error, cause, path = uri.path(), "a request was not answered");
+                tracing::warn!(%error, cause, path = head.uri.path(), "a request was not answered");
             }
             let mut response = problem(&Problem::from(&error));
             if has_body {

@@ -2,13 +2,11 @@
 //! counted from.
 
 use std::cell::Cell;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::time::{Sleep, sleep_until};
+use crate::alarm::Alarm;
 
 /// Shared by those who move something and those who wait for it.
 #[derive(Clone, Debug)]
@@ -24,9 +22,9 @@ struct State {
 
 impl Activity {
     /// Something has just moved.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self(Rc::new(State {
-            moved: Cell::new(Instant::now()),
+            moved: Cell::new(now),
             awaits_client: Cell::new(false),
             client_failed: Cell::new(false),
             client_is_done: Cell::new(false),
@@ -37,6 +35,11 @@ impl Activity {
     pub(super) fn note(&self) {
         self.0.moved.set(Instant::now());
         self.0.awaits_client.set(false);
+    }
+
+    /// When something last moved.
+    pub(super) fn moved(&self) -> Instant {
+        self.0.moved.get()
     }
 
     /// The client is to send the next part of its body.
@@ -67,10 +70,9 @@ impl Activity {
     }
 }
 
-/// Tells when nothing has moved for too long. Sets its timer only if somebody has to wait, and leaves
-/// it as it is when something moves: it goes off then, sees that, and is set again.
+/// Tells when nothing has moved for too long.
 #[derive(Debug, Default)]
-pub(super) struct Watch(Option<Pin<Box<Sleep>>>);
+pub(super) struct Watch(Alarm);
 
 impl Watch {
     /// Ready when nothing has moved for so long.
@@ -80,17 +82,6 @@ impl Watch {
         longest: Duration,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        let due = activity.0.moved.get() + longest;
-        let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(due.into())));
-        if timer.deadline() > due.into() {
-            timer.as_mut().reset(due.into());
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            if due <= Instant::now() {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(due.into());
-        }
-        Poll::Pending
+        self.0.poll(activity.moved() + longest, cx)
     }
 }

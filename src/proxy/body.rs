@@ -97,7 +97,7 @@ impl Pulled {
         if self.incoming.is_end_stream()
             && let Some(lease) = self.lease.take()
         {
-            lease.give_back();
+            lease.give_back(self.activity.moved());
         }
     }
 
@@ -147,7 +147,7 @@ impl Body for Download {
             }
             Poll::Ready(None) => {
                 if let Some(lease) = pulled.lease.take() {
-                    lease.give_back();
+                    lease.give_back(pulled.activity.moved());
                 }
                 Poll::Ready(None)
             }

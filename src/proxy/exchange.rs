@@ -15,7 +15,7 @@ use super::activity::Activity;
 use super::body::{Download, Upload};
 use super::error::ProxyError;
 use super::group::Limits;
-use super::headers;
+use super::headers::{self, Forwarding};
 use super::link::Link;
 use super::pool::{ConnectError, Lease, Pools, connect};
 use super::table::Route;
@@ -34,10 +34,10 @@ pub enum Exchange {
     Upgrade(Response<Download>, Tunnel),
 }
 
-/// Why a server did not answer, and the request, if another may be asked.
+/// Why a server did not answer, and the body, if another may be asked.
 struct Failure {
     error: ProxyError,
-    request: Option<Request<Upload>>,
+    body: Option<Upload>,
 }
 
 /// A request to one of a group's servers.
@@ -45,9 +45,11 @@ struct Failure {
 pub struct Asking<'a> {
     pub(super) pools: &'a Rc<Pools>,
     pub(super) route: &'a Route,
-    pub(super) head: Parts,
-    /// How long an upgraded connection may be silent, where the client wants one.
-    pub(super) upgrade: Option<Duration>,
+    /// The client's.
+    pub(super) head: &'a Parts,
+    pub(super) forwarding: Forwarding<'a>,
+    /// How long an upgraded connection may be silent.
+    pub(super) upgrade_silence_max: Duration,
 }
 
 impl Asking<'_> {
@@ -56,50 +58,76 @@ impl Asking<'_> {
     /// # Errors
     /// None did.
     pub async fn send(self, body: Option<Incoming>) -> Result<Exchange, ProxyError> {
-        let Self { pools, route, head, upgrade } = self;
-        let group = &route.group;
-        let activity = Activity::new();
-        let mut request = Request::from_parts(head, Upload::new(body, activity.clone()));
+        let group = &self.route.group;
+        let activity = Activity::new(Instant::now());
+        let mut body = Upload::new(body, activity.clone());
         let mut tried = SmallVec::<[usize; SERVERS_MAX]>::new();
         let mut failed = None;
         loop {
-            let Some((at, place)) = group.pick(&tried, Instant::now()) else {
-                return Err(
-                    failed.unwrap_or_else(|| ProxyError::Busy { group: group.name.clone() })
-                );
+            let Some((at, place)) = group.pick(&tried, activity.moved()) else {
+                let busy = || ProxyError::Busy { group: group.name.clone() };
+                return Err(failed.unwrap_or_else(busy));
             };
-            if route.rules.host_header == HostHeader::Server {
-                request.headers_mut().insert(HOST, place.server().host.clone());
-            }
-            let attempt = Attempt { pools, route, at, activity: &activity };
-            match attempt.send(request).await {
+            let attempt = Attempt { asking: &self, at, activity: &activity };
+            match attempt.send(body).await {
                 Ok((link, response)) => {
                     group.note_success(at);
-                    let lease =
-                        Lease { link, place, limits: group.limits, pools: Rc::clone(pools) };
-                    return finish(route, lease, response, activity, upgrade).await;
+                    let pools = Rc::clone(self.pools);
+                    let lease = Lease { link, place, limits: group.limits, pools };
+                    return self.finish(lease, response, activity).await;
                 }
-                Err(Failure { error, request: again }) => {
+                Err(Failure { error, body: again }) => {
                     if !matches!(error, ProxyError::Body) {
                         group.note_failure(at, Instant::now());
                     }
-                    tracing::debug!(%error, server = %place.server().url.authority, "a server failed");
+                    let server = &place.server().url.authority;
+                    tracing::debug!(%error, %server, "a server failed");
                     tried.push(at);
                     match again.filter(|_| tried.len() < SERVERS_MAX) {
-                        Some(again) => request = again,
+                        Some(again) => body = again,
                         None => return Err(error),
                     }
                     failed = Some(error);
+                    // The next server's time begins.
+                    activity.note();
                 }
             }
         }
+    }
+
+    async fn finish(
+        &self,
+        mut lease: Lease,
+        response: Response<Incoming>,
+        activity: Activity,
+    ) -> Result<Exchange, ProxyError> {
+        let (mut head, body) = response.into_parts();
+        let is_over = activity.client_is_done();
+        activity.note();
+        if head.status != StatusCode::SWITCHING_PROTOCOLS {
+            headers::to_client(&mut head, self.route, None);
+            if !is_over {
+                // Nobody reads the rest: the client must not take this connection for its next request.
+                head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            let body = Download::new(body, lease, activity);
+            return Ok(Exchange::Response(Response::from_parts(head, body)));
+        }
+        if self.forwarding.upgrade.is_none() {
+            let error = io::Error::other("it switches to a protocol that nobody has asked for");
+            return Err(ProxyError::BadResponse { group: self.route.group.name.clone(), error });
+        }
+        let protocol = head.headers.get(UPGRADE).cloned();
+        headers::to_client(&mut head, self.route, protocol);
+        poll_fn(|cx| lease.poll_end(cx)).await;
+        let tunnel = Tunnel::new(lease.into_bare(), self.upgrade_silence_max);
+        Ok(Exchange::Upgrade(Response::from_parts(head, Download::empty()), tunnel))
     }
 }
 
 /// One server that is asked.
 struct Attempt<'a> {
-    pools: &'a Pools,
-    route: &'a Route,
+    asking: &'a Asking<'a>,
     at: usize,
     activity: &'a Activity,
 }
@@ -107,23 +135,25 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     /// A connection that was used before may have been closed by the server just now: that says nothing
     /// about the server, and it is asked again on a new one.
-    async fn send(
-        &self,
-        mut request: Request<Upload>,
-    ) -> Result<(Link, Response<Incoming>), Failure> {
-        let group = &*self.route.group;
+    async fn send(&self, mut body: Upload) -> Result<(Box<Link>, Response<Incoming>), Failure> {
+        let group = &*self.asking.route.group;
         let server = &group.servers[self.at];
-        if let Some(link) = self.pools.take(server.slot, Instant::now()) {
-            match self.send_on(link, request).await {
+        if let Some(link) = self.asking.pools.take(server.slot, self.activity.moved()) {
+            match self.send_on(link, body).await {
                 Ok(answered) => return Ok(answered),
-                Err(Failure { error: ProxyError::BadResponse { .. }, request: Some(again) }) => {
-                    request = again;
+                Err(Failure { error: ProxyError::BadResponse { .. }, body: Some(again) }) => {
+                    body = again;
                 }
                 Err(failure) => return Err(failure),
             }
         }
-        match connect(server, group.connector.as_ref(), group.limits.connect_timeout).await {
-            Ok(link) => self.send_on(link, request).await,
+        // In a box, since it is much larger than the rest, and seldom needed.
+        let longest = group.limits.connect_timeout;
+        match Box::pin(connect(server, group.connector.as_ref(), longest)).await {
+            Ok(link) => {
+                self.activity.note();
+                self.send_on(link, body).await
+            }
             Err(failed) => {
                 let group_name = group.name.clone();
                 let error = match failed {
@@ -133,97 +163,61 @@ impl Attempt<'_> {
                         after: group.limits.connect_timeout,
                     },
                 };
-                Err(Failure { error, request: Some(request) })
+                Err(Failure { error, body: Some(body) })
             }
         }
     }
 
     async fn send_on(
         &self,
-        mut link: Link,
-        request: Request<Upload>,
-    ) -> Result<(Link, Response<Incoming>), Failure> {
-        let group = &*self.route.group;
-        let copy = copy_if_harmless(&request, self.activity);
-        self.activity.note();
+        mut link: Box<Link>,
+        body: Upload,
+    ) -> Result<(Box<Link>, Response<Incoming>), Failure> {
+        let group = &*self.asking.route.group;
+        // To do what it asks for twice is the same as once.
+        let is_harmless = body.is_end_stream() && self.asking.head.method.is_idempotent();
+        let request = self.request(body);
         let longest = || self.longest(&group.limits);
         let sent = link.send(request, self.activity, longest).await;
-        let group_name = group.name.clone();
         match sent {
             Some(Ok(response)) => Ok((link, response)),
             Some(Err(_)) if self.activity.client_failed() => {
-                Err(Failure { error: ProxyError::Body, request: None })
+                Err(Failure { error: ProxyError::Body, body: None })
             }
             Some(Err(mut failed)) => {
-                let request = failed.take_message().or(copy);
+                let unsent = failed.take_message().map(Request::into_body);
+                let empty = || is_harmless.then(|| Upload::new(None, self.activity.clone()));
                 let error = io::Error::other(failed.into_error());
                 Err(Failure {
-                    error: ProxyError::BadResponse { group: group_name, error },
-                    request,
+                    error: ProxyError::BadResponse { group: group.name.clone(), error },
+                    body: unsent.or_else(empty),
                 })
             }
             None if self.activity.awaits_client() => {
-                Err(Failure { error: ProxyError::Body, request: None })
+                Err(Failure { error: ProxyError::Body, body: None })
             }
             None => {
                 let after = group.limits.response_timeout;
-                let error = ProxyError::ResponseTimeout { group: group_name, after };
-                Err(Failure { error, request: None })
+                let error = ProxyError::ResponseTimeout { group: group.name.clone(), after };
+                Err(Failure { error, body: None })
             }
         }
+    }
+
+    fn request(&self, body: Upload) -> Request<Upload> {
+        let Asking { head, route, forwarding, .. } = self.asking;
+        let mut request = headers::to_server(head, body, route, forwarding);
+        if route.rules.host_header == HostHeader::Server {
+            let host = route.group.servers[self.at].host.clone();
+            request.headers_mut().insert(HOST, host);
+        }
+        request
     }
 
     fn longest(&self, limits: &Limits) -> Duration {
         match self.activity.awaits_client() {
             true => limits.body_timeout,
             false => limits.response_timeout,
-        }
-    }
-}
-
-/// A copy of a request that may be sent twice: it has no body, and to do what it asks for twice is the
-/// same as once.
-fn copy_if_harmless(request: &Request<Upload>, activity: &Activity) -> Option<Request<Upload>> {
-    let is_harmless = request.body().is_end_stream() && request.method().is_idempotent();
-    is_harmless.then(|| {
-        let mut copy = Request::new(Upload::new(None, activity.clone()));
-        *copy.method_mut() = request.method().clone();
-        *copy.uri_mut() = request.uri().clone();
-        *copy.headers_mut() = request.headers().clone();
-        copy
-    })
-}
-
-async fn finish(
-    route: &Route,
-    mut lease: Lease,
-    response: Response<Incoming>,
-    activity: Activity,
-    upgrade: Option<Duration>,
-) -> Result<Exchange, ProxyError> {
-    let (mut head, body) = response.into_parts();
-    let is_over = activity.client_is_done();
-    activity.note();
-    match upgrade {
-        Some(silence_max) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
-            let protocol = head.headers.get(UPGRADE).cloned();
-            headers::to_client(&mut head, route, protocol);
-            poll_fn(|cx| lease.poll_end(cx)).await;
-            let tunnel = Tunnel::new(lease.into_bare(), silence_max);
-            Ok(Exchange::Upgrade(Response::from_parts(head, Download::empty()), tunnel))
-        }
-        _ if head.status == StatusCode::SWITCHING_PROTOCOLS => {
-            let error = io::Error::other("it switches to a protocol that nobody has asked for");
-            Err(ProxyError::BadResponse { group: route.group.name.clone(), error })
-        }
-        _ => {
-            headers::to_client(&mut head, route, None);
-            if !is_over {
-                // Nobody reads the rest: the client must not take this connection for its next request.
-                head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            let body = Download::new(body, lease, activity);
-            Ok(Exchange::Response(Response::from_parts(head, body)))
         }
     }
 }

@@ -9,7 +9,7 @@ use http::header::{
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Uri, Version, response};
+use http::{Method, Request, Uri, Version, response};
 use smallvec::SmallVec;
 
 use super::error::ProxyError;
@@ -57,15 +57,21 @@ fn is_lookalike(name: &str) -> bool {
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// What a request is sent on with.
+#[derive(Debug)]
 pub(super) struct Forwarding<'a> {
     pub(super) peer: &'a Peer,
     /// The host that the client has asked for.
-    pub(super) host: Option<&'a HeaderValue>,
+    pub(super) host: Option<HeaderValue>,
     /// Whether the peer's word about its own clients is believed.
     pub(super) is_trusted: bool,
     /// The protocol that the client wants to go on with.
-    pub(super) upgrade: Option<&'a HeaderValue>,
+    pub(super) upgrade: Option<HeaderValue>,
+    /// Of a request that a trusted peer has not given an id.
+    pub(super) request_id: u128,
 }
+
+/// Fields that a request may get beside the client's.
+const ADDED_FIELDS: usize = 10;
 
 /// The host that a request is for: its target's, or that of its `Host`.
 pub(super) fn host(head: &Parts) -> Option<HeaderValue> {
@@ -101,40 +107,54 @@ fn max_forwards(headers: &HeaderMap) -> Result<Option<u32>, ProxyError> {
     number.and_then(|text| text.parse().ok()).map(Some).ok_or(ProxyError::MaxForwards)
 }
 
-/// Makes a client's request one to the server.
-pub(super) fn to_server(head: &mut Parts, route: &Route, forwarding: &Forwarding<'_>) {
-    let wants_trailers = tokens(&head.headers, TE).any(|one| one.eq_ignore_ascii_case("trailers"));
-    if let Ok(Some(hops)) = max_forwards(&head.headers)
-        && head.method == Method::OPTIONS
-    {
-        head.headers.insert(MAX_FORWARDS, hops.saturating_sub(1).into());
-    }
-    let headers = &mut head.headers;
+/// The request to the server that a client's becomes. It can be made again for another server.
+pub(super) fn to_server<B>(
+    head: &Parts,
+    body: B,
+    route: &Route,
+    forwarding: &Forwarding<'_>,
+) -> Request<B> {
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = target(&head.uri, route);
+    *request.headers_mut() = HeaderMap::with_capacity(head.headers.len() + ADDED_FIELDS);
+    let headers = request.headers_mut();
     let is_trusted = forwarding.is_trusted;
-    remove(headers, |name| {
+    let named: SmallVec<[&str; 4]> = tokens(&head.headers, CONNECTION).collect();
+    let stays_here = |name: &str| {
         is_hop_by_hop(name)
             || (is_trusted_only(name) && !is_trusted)
             || is_lookalike(name)
             // A client that waits for a go-ahead gets it from us, when the server wants the body.
             || name == "expect"
-    });
+            || named.iter().any(|named| named.eq_ignore_ascii_case(name))
+    };
+    for (name, value) in &head.headers {
+        if !stays_here(name.as_str()) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    if let Ok(Some(hops)) = max_forwards(&head.headers)
+        && head.method == Method::OPTIONS
+    {
+        headers.insert(MAX_FORWARDS, hops.saturating_sub(1).into());
+    }
     join_cookies(headers);
     set_forwarded(headers, forwarding);
     add_via(headers, head.version);
-    set_request_id(headers, forwarding.is_trusted);
+    set_request_id(headers, forwarding);
     change(headers, &route.rules.request_remove, &route.rules.request_set);
-    if let Some(protocol) = forwarding.upgrade {
+    if let Some(protocol) = &forwarding.upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol.clone());
-    } else if wants_trailers {
+    } else if tokens(&head.headers, TE).any(|one| one.eq_ignore_ascii_case("trailers")) {
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    if let Some(host) = forwarding.host {
+    if let Some(host) = &forwarding.host {
         headers.insert(HOST, host.clone());
     }
-    head.uri = target(&head.uri, route);
-    head.version = Version::HTTP_11;
+    request
 }
 
 /// Makes a server's response one to the client. `upgrade` is the protocol that is switched to.
@@ -199,7 +219,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 fn set_forwarded(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
-    let Forwarding { peer, host, .. } = *forwarding;
+    let Forwarding { peer, host, .. } = forwarding;
     let (ip, ip_text) = (peer.address.ip().to_canonical(), &peer.ip_text);
     let proto = match peer.scheme {
         Scheme::Http => "http",
@@ -207,9 +227,9 @@ fn set_forwarded(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
     };
     let (open, close) = if ip.is_ipv6() { ("\"[", "]\"") } else { ("", "") };
     let ip = ip_text.to_str().unwrap_or_default();
-    let own = match host.and_then(|host| host.to_str().ok()) {
-        Some(host) => format!("for={open}{ip}{close};proto={proto};host=\"{host}\""),
-        None => format!("for={open}{ip}{close};proto={proto}"),
+    let own = match host.as_ref().and_then(|host| host.to_str().ok()) {
+        Some(host) => ["for=", open, ip, close, ";proto=", proto, ";host=\"", host, "\""].concat(),
+        None => ["for=", open, ip, close, ";proto=", proto].concat(),
     };
     append_to_list(headers, FORWARDED, HeaderValue::try_from(own).ok());
     append_to_list(headers, X_FORWARDED_FOR, Some(ip_text.clone()));
@@ -231,13 +251,13 @@ fn add_via(headers: &mut HeaderMap, version: Version) {
 }
 
 /// A request's own id if a trusted peer has given it one, else a new one.
-fn set_request_id(headers: &mut HeaderMap, is_trusted: bool) {
+fn set_request_id(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
     let is_good = |id: &HeaderValue| {
         let id = id.as_bytes();
         (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
     };
-    if !is_trusted || !headers.get(X_REQUEST_ID).is_some_and(is_good) {
-        let id = HeaderValue::try_from(format!("{:032x}", fastrand::u128(..)));
+    if !forwarding.is_trusted || !headers.get(X_REQUEST_ID).is_some_and(is_good) {
+        let id = HeaderValue::try_from(format!("{:032x}", forwarding.request_id));
         headers.insert(X_REQUEST_ID, id.expect("hexadecimal digits are visible"));
     }
 }

@@ -19,7 +19,8 @@ use crate::net::Transport;
 /// Largest head of a response, and hyper's read buffer at most.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// A connection to a server, and the way to send a request on it.
+/// A connection to a server, and the way to send a request on it. Always in a box: it is some hundred
+/// bytes, and changes hands several times in an exchange.
 #[derive(Debug)]
 pub(super) struct Link {
     sender: SendRequest<Upload>,
@@ -36,13 +37,13 @@ pub(super) struct Bare {
 }
 
 impl Link {
-    pub(super) async fn open(transport: Transport) -> io::Result<Self> {
+    pub(super) async fn open(transport: Transport) -> io::Result<Box<Self>> {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES_MAX)
             .handshake(TokioIo::new(transport))
             .await
             .map_err(io::Error::other)?;
-        Ok(Self { sender, connection, has_ended: false, watch: Watch::default() })
+        Ok(Box::new(Self { sender, connection, has_ended: false, watch: Watch::default() }))
     }
 
     /// Sends a request and moves both bodies until the response's head is there. `None` when nothing

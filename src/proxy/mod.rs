@@ -100,31 +100,30 @@ impl Proxy {
     ///
     /// # Errors
     /// There is no such route, or the request is not one to be sent on.
-    pub fn prepare(
-        &self,
-        mut head: Parts,
+    pub fn prepare<'a>(
+        &'a self,
+        head: &'a Parts,
         has_body: bool,
-        peer: &Peer,
-    ) -> Result<Option<Asking<'_>>, ProxyError> {
+        peer: &'a Peer,
+    ) -> Result<Option<Asking<'a>>, ProxyError> {
         if matches!(head.method, Method::CONNECT | Method::TRACE) {
-            return Err(ProxyError::Method(head.method));
+            return Err(ProxyError::Method(head.method.clone()));
         }
-        if head.method == Method::OPTIONS && headers::is_last_hop(&head)? {
+        if head.method == Method::OPTIONS && headers::is_last_hop(head)? {
             return Ok(None);
         }
-        let host = headers::host(&head);
+        let host = headers::host(head);
         let host_text = host.as_ref().and_then(|host| host.to_str().ok());
         let route = self.plan.table.find(host_text, &head.method, head.uri.path())?;
-        let upgrade = headers::upgrade(&head, has_body);
         let forwarding = Forwarding {
             peer,
-            host: host.as_ref(),
+            upgrade: headers::upgrade(head, has_body),
+            host,
             is_trusted: self.plan.trusts(peer),
-            upgrade: upgrade.as_ref(),
+            request_id: fastrand::u128(..),
         };
-        headers::to_server(&mut head, route, &forwarding);
-        let upgrade = upgrade.map(|_| self.plan.tunnel_silence_max);
-        Ok(Some(Asking { pools: &self.pools, route, head, upgrade }))
+        let upgrade_silence_max = self.plan.tunnel_silence_max;
+        Ok(Some(Asking { pools: &self.pools, route, head, forwarding, upgrade_silence_max }))
     }
 
     /// Closes the connections that nobody has used for long. Called now and then.

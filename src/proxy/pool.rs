@@ -23,7 +23,7 @@ pub(super) struct Pools(Vec<RefCell<VecDeque<Idle>>>);
 
 #[derive(Debug)]
 struct Idle {
-    link: Link,
+    link: Box<Link>,
     until: Instant,
 }
 
@@ -40,7 +40,7 @@ impl Pools {
     }
 
     /// A connection that was used before and is still good.
-    pub(super) fn take(&self, slot: usize, now: Instant) -> Option<Link> {
+    pub(super) fn take(&self, slot: usize, now: Instant) -> Option<Box<Link>> {
         let mut idle = self.0[slot].borrow_mut();
         while let Some(Idle { mut link, until }) = idle.pop_back() {
             if until > now && link.is_ready() {
@@ -50,13 +50,13 @@ impl Pools {
         None
     }
 
-    fn put(&self, slot: usize, link: Link, limits: &Limits) {
+    fn put(&self, slot: usize, link: Box<Link>, limits: &Limits, now: Instant) {
         let mut idle = self.0[slot].borrow_mut();
         if idle.len() >= limits.idle_max {
             idle.pop_front();
         }
         if limits.idle_max > 0 {
-            idle.push_back(Idle { link, until: Instant::now() + limits.keepalive });
+            idle.push_back(Idle { link, until: now + limits.keepalive });
         }
     }
 
@@ -73,7 +73,7 @@ pub(super) async fn connect(
     server: &Server,
     connector: Option<&TlsConnector>,
     longest: Duration,
-) -> Result<Link, ConnectError> {
+) -> Result<Box<Link>, ConnectError> {
     let host = server.url.host();
     let connecting = async {
         let socket = TcpStream::connect((host, server.url.port())).await?;
@@ -96,7 +96,7 @@ pub(super) async fn connect(
 /// A connection while a request uses it.
 #[derive(Debug)]
 pub(super) struct Lease {
-    pub(super) link: Link,
+    pub(super) link: Box<Link>,
     pub(super) place: Place,
     pub(super) limits: Limits,
     pub(super) pools: Rc<Pools>,
@@ -113,10 +113,10 @@ impl Lease {
     }
 
     /// The exchange is over: somebody else may have the connection, if it is still good.
-    pub(super) fn give_back(self) {
+    pub(super) fn give_back(self, now: Instant) {
         let Self { mut link, place, limits, pools } = self;
         if link.is_ready() {
-            pools.put(place.server().slot, link, &limits);
+            pools.put(place.server().slot, link, &limits, now);
         }
     }
 

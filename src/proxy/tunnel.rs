@@ -8,7 +8,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -41,7 +41,7 @@ impl Tunnel {
     pub async fn run(self, mut client: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
         let Self { server: Bare { transport: mut server, read }, place: _place, .. } = self;
         let (mut up, mut down) = (Way::beginning_with(Bytes::new()), Way::beginning_with(read));
-        let (activity, mut watch) = (Activity::new(), Watch::default());
+        let (activity, mut watch) = (Activity::new(Instant::now()), Watch::default());
         poll_fn(|cx| {
             let went_up = up.poll_move(&mut client, &mut server, &activity, cx)?;
             let went_down = down.poll_move(&mut server, &mut client, &activity, cx)?;

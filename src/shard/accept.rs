@@ -214,7 +214,7 @@ impl Handler for Public {
     ) -> Answer<StreamBody> {
         match head.uri.path() {
             subscribe::PATH => public::subscribe(&head, body, self.topics_max),
-            _ => public::forward(&self.proxy, head, body, peer).await,
+            _ => public::forward(&self.proxy, &head, body, peer).await,
         }
     }
 

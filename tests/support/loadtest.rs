@@ -23,8 +23,9 @@ pub fn loadtest_file(gateway: &Gateway, file: &Path, args: &str) -> Value {
     run(gateway, &["run", file.to_str().expect("UTF-8")], scenario, args)
 }
 
+/// The load tester's program, to be given arguments.
 #[track_caller]
-fn run(gateway: &Gateway, command_line: &[&str], scenario: &str, args: &str) -> Value {
+pub fn program() -> Command {
     let binary = Path::new(env!("CARGO_BIN_EXE_tidegate")).with_file_name("tidegate-loadtest");
     assert!(
         binary.exists(),
@@ -32,7 +33,12 @@ fn run(gateway: &Gateway, command_line: &[&str], scenario: &str, args: &str) -> 
          folder of this test, or `cargo test --workspace`",
         binary.display()
     );
-    let mut command = Command::new(binary);
+    Command::new(binary)
+}
+
+#[track_caller]
+fn run(gateway: &Gateway, command_line: &[&str], scenario: &str, args: &str) -> Value {
+    let mut command = program();
     command.args(command_line).args(["--public", &format!("http://{}", gateway.public)]);
     if scenario != "idle" && scenario != "cap" {
         command.args(["--internal", &format!("http://{}", gateway.internal)]);

@@ -10,8 +10,8 @@ use plotters::prelude::{
 use plotters::style::TextStyle;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::compare::comparison::{Comparison, Row};
 use crate::compare::figures::Results;
-use crate::compare::rows::{BYTES_PER_STREAM, CPU_PER_DELIVERY, P99_5000, RATE_SIXTEEN, Row};
 use crate::compare::servers::Server;
 use crate::compare::summary::{Heading, quantity};
 
@@ -32,33 +32,23 @@ const VALUES_PIXELS: i32 = 110;
 const INK: RGBColor = RGBColor(32, 38, 46);
 const FAINT: RGBColor = RGBColor(105, 114, 125);
 const OWN: RGBColor = RGBColor(14, 116, 144);
-const FLOOR: RGBColor = RGBColor(71, 85, 105);
+const REFERENCE: RGBColor = RGBColor(71, 85, 105);
 const PEER: RGBColor = RGBColor(180, 190, 201);
 
-const PANELS: [(Row, &str, &str); 4] = [
-    (CPU_PER_DELIVERY, "CPU a delivery, µs", "5,000 streams, 1 event in flight; less is better"),
-    (RATE_SIXTEEN, "Deliveries a second", "5,000 streams, 16 events in flight; more is better"),
-    (P99_5000, "p99 publish → receive, ms", "5,000 streams, 20 events a second; less is better"),
-    (
-        BYTES_PER_STREAM,
-        "Memory an idle stream, bytes",
-        "userland, slope up to 18,000 streams; less is better",
-    ),
-];
-
 pub(super) fn draw(path: &Path, heading: &Heading, results: &Results) -> Result<(), String> {
+    let comparison = heading.comparison;
     let draw = || -> Drawn {
         let root = SVGBackend::new(path, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
         let (head, body) = root.split_vertically(HEADING_PIXELS);
         let place = (MARGIN, 16);
-        text(&head, "Tidegate beside the floor and its peers", place, style(26, INK))?;
+        text(&head, comparison.title, place, style(26, INK))?;
         let how = format!("{}; one core a server, loopback", heading.line());
         text(&head, &how, (MARGIN, 46), style(16, FAINT))?;
-        for (area, (row, title, note)) in body.split_evenly((2, 2)).iter().zip(&PANELS) {
+        for (area, (row, title, note)) in body.split_evenly((2, 2)).iter().zip(&comparison.panels) {
             text(area, title, (MARGIN, 8), style(20, INK))?;
             text(area, note, (MARGIN, 32), style(15, FAINT))?;
-            bars(area, row, results)?;
+            bars(area, row, comparison, results)?;
         }
         root.present()?;
         Ok(())
@@ -66,9 +56,9 @@ pub(super) fn draw(path: &Path, heading: &Heading, results: &Results) -> Result<
     draw().map_err(|error| format!("drawing {}: {error}", path.display()))
 }
 
-fn bars(area: &Area<'_>, row: &Row, results: &Results) -> Drawn {
+fn bars(area: &Area<'_>, row: &Row, comparison: &Comparison, results: &Results) -> Drawn {
     let value = |server| Some((server, results.value(row, server)?));
-    let values: Vec<(Server, f64)> = Server::ALL.into_iter().filter_map(value).collect();
+    let values: Vec<(Server, f64)> = comparison.servers.iter().copied().filter_map(value).collect();
     let longest = values.iter().map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
     let left = MARGIN + NAMES_PIXELS;
     let room = area.dim_in_pixel().0 as i32 - left - VALUES_PIXELS;
@@ -78,7 +68,7 @@ fn bars(area: &Area<'_>, row: &Row, results: &Results) -> Drawn {
         let width = (f64::from(room) * value / longest).round().max(2.0) as i32;
         let color = match server {
             Server::Tidegate => OWN,
-            Server::Floor => FLOOR,
+            _ if server == comparison.reference => REFERENCE,
             _ => PEER,
         };
         area.draw(&Rectangle::new(

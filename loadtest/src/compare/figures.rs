@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::compare::rows::{Bound, Goal, Row};
+use crate::compare::comparison::{Bound, Goal, Row};
 use crate::compare::servers::Server;
 
 /// The middle one, or the mean of the middle two.
@@ -146,7 +146,7 @@ pub(super) fn violations(report: &Value) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::rows::CPU_PER_DELIVERY;
+    use crate::compare::streams::CPU_PER_DELIVERY;
 
     #[test]
     fn medians() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::clock::wait;
-use crate::compare::plan::{Load, Measurement};
+use crate::compare::comparison::{Load, Measurement};
 use crate::compare::servers::{Running, Server, Site, spawn_on};
 use crate::compare::start;
 
@@ -33,7 +33,18 @@ pub(super) fn run(
             ("fanout", format!("--streams {streams} {flags}"))
         }
         Load::Idle { streams } => ("idle", format!("--streams {streams}")),
-        Load::Post { connections } => ("post", format!("--connections {connections}")),
+        Load::Post { connections } => {
+            let internal = format!("--target http://{}", site.internal);
+            (
+                "requests",
+                format!(
+                    "{internal} --path /topics/loadtest --post 128 --connections {connections}"
+                ),
+            )
+        }
+        Load::Requests { flags } => {
+            ("requests", format!("--target http://{} {flags}", site.public))
+        }
     };
     let running = site.start(server)?;
     report(load(site, server, &running, scenario, &flags, seconds)?)
@@ -77,11 +88,13 @@ fn load(
     command.arg0("tidegate-loadtest").arg(scenario).args(flags.split(' '));
     command.args(["--server-pid", &pids.join(",")]);
     command.args(["--duration", &format!("{seconds}s")]);
-    if scenario != "post" {
+    if scenario == "requests" {
+        command.args(running.origin_pid().map(|pid| format!("--upstream-pid={pid}")));
+    } else {
         command.args(["--public", &format!("http://{}", site.public), "--json", "-"]);
         command.args(server.witness_flags());
     }
-    if scenario != "idle" {
+    if matches!(scenario, "fanout" | "churn") {
         command.args(["--internal", &format!("http://{}", site.internal)]);
     }
     if scenario == "fanout" {

@@ -1,6 +1,7 @@
-//! `compare`: the gateway beside the floor and its peers, in one go. `plan` says what is
-//! measured, `rows` what it is held to, `servers` starts and stops who is measured, `measure`
-//! runs one load, `figures` makes medians and ratios, `summary` and `chart` show them.
+//! `compare`: the gateway beside the floor and its peers, or as a proxy beside others, in one go.
+//! `streams` and `proxy` are what is measured and what the gateway is held to (`comparison` says in
+//! which terms); `servers` starts and stops who is measured, `measure` runs one load, `figures`
+//! makes medians and ratios, `summary` and `chart` show them. `requests` is the load of plain HTTP.
 //!
 //! Rounds go through everything, so that noise which comes and goes hits all servers
 //! alike; within a round the gateway and what it is held to come one after the other, in
@@ -8,33 +9,37 @@
 //! fresh server, on a core of its own, and the load on another.
 
 mod chart;
+mod comparison;
 mod figures;
 mod measure;
 mod peers;
-mod plan;
-mod post;
-mod rows;
+mod proxy;
+mod requests;
 mod servers;
 mod start;
+mod streams;
 mod summary;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::Args;
 
 use crate::clock::now_ns;
 use crate::probe::Machine;
+use comparison::{Comparison, Measurement};
 use figures::Results;
-use plan::{MEASUREMENTS, Measurement};
 use servers::{Server, Site, pin_this_thread};
 
-pub(crate) use post::{PostArgs, run as run_post};
+pub(crate) use requests::{RequestsArgs, run as run_requests};
 
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
+    /// Compare the reverse proxy, beside nginx and haproxy, and not the streams.
+    #[arg(long)]
+    proxy: bool,
     /// Times that everything is measured; figures are medians.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
     rounds: u32,
@@ -42,9 +47,9 @@ pub(crate) struct CompareArgs {
     #[arg(long, conflicts_with = "rounds")]
     quick: bool,
     /// Only these measurements, with commas [default: all].
-    #[arg(long, value_delimiter = ',', value_parser = plan::names())]
+    #[arg(long, value_delimiter = ',', value_parser = comparison::measurement_names())]
     only: Vec<String>,
-    /// Where the results go [default: loadtest/results/DATE-MACHINE].
+    /// Where the results go [default: loadtest/results/DATE-MACHINE, with --proxy its folder `proxy`].
     #[arg(long)]
     out: Option<PathBuf>,
     /// The gateway's binary [default: `tidegate` beside this one].
@@ -69,20 +74,28 @@ struct Turn {
 }
 
 pub(crate) fn run(args: &CompareArgs) -> Result<bool, String> {
+    let comparison = if args.proxy { &proxy::COMPARISON } else { &streams::COMPARISON };
     let site = site(args)?;
     let machine = Machine::look();
     let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let out = args
-        .out
-        .clone()
-        .unwrap_or_else(|| format!("loadtest/results/{}-{}", &date[..10], machine.slug()).into());
+    let out = args.out.clone().unwrap_or_else(|| {
+        let results = format!("loadtest/results/{}-{}", &date[..10], machine.slug());
+        if args.proxy { Path::new(&results).join("proxy") } else { results.into() }
+    });
     fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
     // The gateway's start is timed from this thread.
     pin_this_thread(args.client_core)?;
 
     let rounds = if args.quick { 1 } else { args.rounds };
-    let (servers, skipped) = installed();
-    let turns = turns(rounds, &args.only, &servers);
+    let (servers, skipped) = installed(comparison);
+    let turns = turns(comparison, rounds, &args.only, &servers);
+    if turns.is_empty() {
+        return Err(
+            "nothing is measured: what --only names is in the other comparison; give or leave \
+                    out --proxy"
+                .to_owned(),
+        );
+    }
     let mut results = Results::default();
     let mut clock = Clock::new(&turns, args.quick);
     for (at, turn) in turns.iter().enumerate() {
@@ -105,7 +118,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<bool, String> {
             results.write(&out)?;
         }
     }
-    let heading = summary::Heading { date, machine, rounds, skipped, servers };
+    let heading = summary::Heading { comparison, date, machine, rounds, skipped, servers };
     let text = summary::render(&heading, &results);
     let path = out.join("summary.md");
     fs::write(&path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -133,15 +146,16 @@ fn site(args: &CompareArgs) -> Result<Site, String> {
         internal: port(1),
         origin: port(2),
         further: [port(3), port(4), port(5)],
+        is_proxy: args.proxy,
         server_core: args.server_core,
         client_core: args.client_core,
     })
 }
 
 /// The servers that can run here, and a line for each that cannot.
-fn installed() -> (Vec<Server>, Vec<String>) {
+fn installed(comparison: &Comparison) -> (Vec<Server>, Vec<String>) {
     let (mut servers, mut skipped) = (Vec::new(), Vec::new());
-    for server in Server::ALL {
+    for &server in comparison.servers {
         match server.missing() {
             None => servers.push(server),
             Some(how) => {
@@ -154,10 +168,10 @@ fn installed() -> (Vec<Server>, Vec<String>) {
     (servers, skipped)
 }
 
-fn turns(rounds: u32, only: &[String], installed: &[Server]) -> Vec<Turn> {
+fn turns(comparison: &Comparison, rounds: u32, only: &[String], installed: &[Server]) -> Vec<Turn> {
     let mut turns = Vec::new();
     for round in 1..=rounds {
-        for measurement in MEASUREMENTS {
+        for measurement in comparison.measurements {
             let wanted = only.is_empty() || only.iter().any(|name| name == measurement.name);
             if !wanted || (measurement.once && round > 1) {
                 continue;

@@ -1,4 +1,4 @@
-//! The peers: nginx with nchan and pushpin, as Debian packages them, each with a
+//! The peers of the streams: nginx with nchan and pushpin, as Debian packages them, each with a
 //! configuration of its own in a scratch folder. Limits that a load test runs into are
 //! raised; everything else is as it comes.
 
@@ -23,9 +23,9 @@ pub(super) fn pushpin_missing() -> Option<&'static str> {
 }
 
 /// The packages' versions, as far as they are installed.
-pub(super) fn versions() -> Vec<String> {
-    ["nginx", "libnginx-mod-nchan", "pushpin", "condure", "zurl"]
-        .into_iter()
+pub(super) fn versions(packages: &[&str]) -> Vec<String> {
+    packages
+        .iter()
         .filter_map(|package| {
             let mut query = Command::new("dpkg-query");
             let output =
@@ -78,8 +78,12 @@ http {{
 }}
 "
     );
+    nginx_command(scratch, &config)
+}
+
+pub(super) fn nginx_command(scratch: &Path, config: &str) -> Result<Command, String> {
     let file = scratch.join("nginx.conf");
-    write(&file, &config)?;
+    write(&file, config)?;
     let mut command = Command::new(NGINX);
     command.arg("-p").arg(scratch).arg("-c").arg(file);
     if rustix::process::geteuid().is_root() {
@@ -132,6 +136,6 @@ message_hwm=100000000
     Ok(command)
 }
 
-fn write(file: &Path, text: &str) -> Result<(), String> {
+pub(super) fn write(file: &Path, text: &str) -> Result<(), String> {
     fs::write(file, text).map_err(|error| format!("writing {}: {error}", file.display()))
 }

@@ -14,7 +14,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use tempfile::TempDir;
 
 use crate::clock::{nanos, now_ns, wait};
-use crate::compare::peers;
+use crate::compare::{peers, proxy};
 use crate::probe;
 
 /// A server that is not up by then has failed.
@@ -32,12 +32,11 @@ pub(super) enum Server {
     Nchan,
     Pushpin,
     Hello,
+    Nginx,
+    Haproxy,
 }
 
 impl Server {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Floor, Self::Tidegate, Self::Naive, Self::Nchan, Self::Pushpin, Self::Hello];
-
     /// For file names.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -47,6 +46,8 @@ impl Server {
             Self::Nchan => "nchan",
             Self::Pushpin => "pushpin",
             Self::Hello => "hello",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
         }
     }
 
@@ -72,6 +73,8 @@ impl Server {
         match self {
             Self::Nchan => peers::nchan_missing(),
             Self::Pushpin => peers::pushpin_missing(),
+            Self::Nginx => proxy::nginx_missing(),
+            Self::Haproxy => proxy::haproxy_missing(),
             Self::Floor | Self::Tidegate | Self::Naive | Self::Hello => None,
         }
     }
@@ -111,10 +114,12 @@ pub(super) struct Site {
     pub(super) gateway: PathBuf,
     pub(super) public: SocketAddr,
     pub(super) internal: SocketAddr,
-    /// pushpin's origin.
+    /// What servers ask that do not answer by themselves.
     pub(super) origin: SocketAddr,
     /// pushpin's sockets for other programs, which nobody uses.
     pub(super) further: [SocketAddr; 3],
+    /// Whether the gateway is measured as a proxy.
+    pub(super) is_proxy: bool,
     pub(super) server_core: usize,
     pub(super) client_core: usize,
 }
@@ -122,7 +127,7 @@ pub(super) struct Site {
 /// A server that is up; stopped when dropped.
 pub(super) struct Running {
     server: Child,
-    /// pushpin's, on the load's core: its work is no part of the figures.
+    /// On the load's core: its work is the load's.
     origin: Option<Child>,
     /// The server's processes; all that it started run on its core.
     pub(super) pids: Vec<u32>,
@@ -156,23 +161,24 @@ impl Site {
     pub(super) fn start(&self, server: Server) -> Result<Running, String> {
         let scratch = tempfile::Builder::new().prefix("tidegate-compare-").tempdir();
         let scratch = scratch.map_err(|error| format!("making a folder for a server: {error}"))?;
-        let mut origin = None;
+        let origin = self.asked_by(server).map(|name| self.start_origin(name)).transpose()?;
         let mut command = match server {
             Server::Tidegate => {
                 let mut command = Command::new(&self.gateway);
                 command.args(["--shards", "1", "--listen", &self.public.to_string()]);
                 command.args(["--internal", &self.internal.to_string()]);
+                if self.is_proxy {
+                    command.args(["--upstream", &format!("http://{}", self.origin)]);
+                }
                 command
             }
             Server::Floor | Server::Naive | Server::Hello => {
                 self.control(server.name(), self.public)
             }
             Server::Nchan => peers::nchan(self, scratch.path())?,
-            Server::Pushpin => {
-                let mut command = self.control("grip-origin", self.origin);
-                origin = Some(spawn_on(self.client_core, command.stdout(Stdio::null()))?);
-                peers::pushpin(self, scratch.path())?
-            }
+            Server::Pushpin => peers::pushpin(self, scratch.path())?,
+            Server::Nginx => proxy::nginx(self, scratch.path())?,
+            Server::Haproxy => proxy::haproxy(self, scratch.path())?,
         };
         let log = File::create(scratch.path().join("log"))
             .and_then(|log| Ok((log.try_clone()?, log)))
@@ -186,6 +192,30 @@ impl Site {
         Ok(running)
     }
 
+    /// The control server that `server` asks.
+    fn asked_by(&self, server: Server) -> Option<&'static str> {
+        match server {
+            Server::Pushpin => Some("grip-origin"),
+            Server::Nginx | Server::Haproxy => Some("upstream"),
+            Server::Tidegate => self.is_proxy.then_some("upstream"),
+            _ => None,
+        }
+    }
+
+    /// Up when it is asked: a proxy may leave out a server that was not there once.
+    fn start_origin(&self, name: &str) -> Result<Child, String> {
+        let mut command = self.control(name, self.origin);
+        let mut origin = spawn_on(self.client_core, command.stdout(Stdio::null()))?;
+        let deadline = now_ns() + nanos(START_PATIENCE);
+        while TcpStream::connect(self.origin).is_err() {
+            if matches!(origin.try_wait(), Ok(Some(_))) || now_ns() > deadline {
+                return Err(format!("{name} does not listen on {}", self.origin));
+            }
+            wait(LOOK);
+        }
+        Ok(origin)
+    }
+
     fn control(&self, name: &str, public: SocketAddr) -> Command {
         let mut command = Command::new(&self.own);
         command.args(["serve", name, "--public", &public.to_string()]);
@@ -195,10 +225,16 @@ impl Site {
 }
 
 impl Running {
+    pub(super) fn origin_pid(&self) -> Option<u32> {
+        self.origin.as_ref().map(Child::id)
+    }
+
     fn wait_until_up(&mut self, site: &Site, server: Server) -> Result<(), String> {
         let (address, path) = match server {
             Server::Nchan => (site.public, "/healthz"),
             Server::Pushpin => (site.public, "/events?topic=up"),
+            Server::Nginx | Server::Haproxy => (site.public, "/1/0"),
+            Server::Tidegate if site.is_proxy => (site.public, "/1/0"),
             _ => (site.internal, "/healthz"),
         };
         let deadline = now_ns() + nanos(START_PATIENCE);

@@ -4,17 +4,15 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::compare::comparison::{Bound, Comparison, Row};
 use crate::compare::figures::{Results, Verdict, violations};
 use crate::compare::peers;
-use crate::compare::plan::MEASUREMENTS;
-use crate::compare::rows::{Bound, ROWS, Row};
 use crate::compare::servers::Server;
 use crate::probe::Machine;
 
-const PEERS: [Server; 3] = [Server::Naive, Server::Nchan, Server::Pushpin];
-
 /// What was run, and on what.
 pub(super) struct Heading {
+    pub(super) comparison: &'static Comparison,
     pub(super) date: String,
     pub(super) machine: Machine,
     pub(super) rounds: u32,
@@ -40,7 +38,7 @@ pub(super) fn render(heading: &Heading, results: &Results) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = introduce(&mut text, heading)
-        .and_then(|()| figures(&mut text, results))
+        .and_then(|()| figures(&mut text, heading.comparison, results))
         .and_then(|()| shares(&mut text, heading, results))
         .and_then(|()| defects(&mut text, heading, results));
     text
@@ -52,43 +50,47 @@ fn introduce(text: &mut String, heading: &Heading) -> std::fmt::Result {
         "tidegate-loadtest".clone_into(program);
     }
     let kernel = &heading.machine.kernel;
-    writeln!(text, "# Tidegate beside the floor and its peers\n")?;
-    writeln!(text, "{}. Kernel {kernel}, loopback, 128-byte events.", heading.line())?;
+    let comparison = heading.comparison;
+    writeln!(text, "# {}\n", comparison.title)?;
+    writeln!(text, "{}. Kernel {kernel}, loopback.", heading.line())?;
     writeln!(text, "Begun {} by `{}`.", heading.date, command.join(" "))?;
     writeln!(
         text,
         "Versions: tidegate and control servers {}, {}.\n",
         env!("CARGO_PKG_VERSION"),
-        peers::versions().join(", ")
+        peers::versions(comparison.packages).join(", ")
     )?;
     writeln!(
         text,
-        "Each server has one core and the load another; all processes of a server share its core, \
-         pushpin's four too. Each measurement has a fresh server. Absolute figures are this \
-         machine's: compare the ratios, which are in brackets. pushpin holds {} streams only, opened one \
-         after the other, since it loses some of those that open together; events in flight together \
-         reach it as one POST, since it takes no pipelined ones. Raw reports are in `raw/`.\n",
-        Server::Pushpin.streams_max()
+        "Each server has one core and the load another; all processes of a server share its core. \
+         Each measurement has a fresh server. Absolute figures are this machine's: compare the \
+         ratios, which are in brackets. {} Raw reports are in `raw/`.\n",
+        (comparison.about)()
     )
 }
 
-fn figures(text: &mut String, results: &Results) -> std::fmt::Result {
-    let peers = PEERS.map(Server::label_with_streams).join(" | ");
+fn figures(text: &mut String, comparison: &Comparison, results: &Results) -> std::fmt::Result {
+    let peers = comparison.peers;
+    let labels: Vec<String> = peers.iter().map(|peer| peer.label_with_streams()).collect();
     writeln!(
         text,
-        "| what | reference | tidegate | target | stretch | verdict | {peers} |\n\
-         |---|---|---|---|---|---|---|---|---|"
+        "| what | reference | tidegate | target | stretch | verdict | {} |\n\
+         |---|---|---|---|---|---{}|",
+        labels.join(" | "),
+        "|---".repeat(peers.len())
     )?;
-    for row in ROWS.iter().filter(|row| results.value(row, Server::Tidegate).is_some()) {
+    for row in comparison.rows.iter().filter(|row| results.value(row, Server::Tidegate).is_some()) {
         let reference = match (row.reference, results.reference(row)) {
             (Some((name, server)), Some(value)) => {
                 let of = if server == Server::Tidegate { name } else { server.label() };
                 format!("{} ({of})", quantity(value, row.unit))
             }
             // Nothing to be held to, but good to know.
-            (None, _) => results
-                .value(row, Server::Floor)
-                .map_or_else(String::new, |value| format!("{} (floor)", quantity(value, row.unit))),
+            (None, _) => {
+                let (server, label) = (comparison.reference, comparison.reference.label());
+                let value = results.value(row, server).map(|value| quantity(value, row.unit));
+                value.map_or_else(String::new, |value| format!("{value} ({label})"))
+            }
             _ => String::new(),
         };
         let (target, stretch) = row.goal.map_or_else(Default::default, |goal| {
@@ -104,7 +106,8 @@ fn figures(text: &mut String, results: &Results) -> std::fmt::Result {
             None => "",
         };
         let own = cell(results, row, Server::Tidegate);
-        let peers = PEERS.map(|server| cell(results, row, server)).join(" | ");
+        let peers: Vec<String> = peers.iter().map(|&peer| cell(results, row, peer)).collect();
+        let peers = peers.join(" | ");
         let what = row.what;
         writeln!(
             text,
@@ -128,7 +131,7 @@ fn shares(text: &mut String, heading: &Heading, results: &Results) -> std::fmt::
     writeln!(text, "Busy, in percent of a core, server / load:\n")?;
     writeln!(text, "| measurement | {} |", labels.join(" | "))?;
     writeln!(text, "|---{}|", "|---".repeat(labels.len()))?;
-    for measurement in MEASUREMENTS {
+    for measurement in heading.comparison.measurements {
         let cells: Vec<String> = heading
             .servers
             .iter()
@@ -171,7 +174,7 @@ fn defects(text: &mut String, heading: &Heading, results: &Results) -> std::fmt:
         }
     }
     if clean {
-        writeln!(text, "Every stream of every server got every event once, in order, unchanged.")?;
+        writeln!(text, "{}", heading.comparison.promise)?;
     }
     Ok(())
 }
@@ -204,6 +207,7 @@ fn in_thousands(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::streams;
     use serde_json::json;
 
     #[test]
@@ -233,6 +237,7 @@ mod tests {
         results.add("sixteen-in-flight", Server::Naive, report(750_000.0, 7));
         results.add("sixteen-in-flight", Server::Nchan, Err("it burnt".to_owned()));
         let heading = Heading {
+            comparison: &streams::COMPARISON,
             date: "2026-01-02T03:04:05Z".to_owned(),
             machine: Machine::look(),
             rounds: 1,

@@ -159,7 +159,7 @@ impl Floor {
     }
 }
 
-fn accept(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
+pub(super) fn accept(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
     match listener.accept() {
         Ok((socket, _)) => socket.set_nodelay(true).map(|()| Some(socket)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),

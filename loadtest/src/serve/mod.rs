@@ -5,6 +5,7 @@
 //! - `naive`: what a good framework and a broadcast channel take.
 //! - `hello`: what an HTTP server takes to answer a POST at all.
 //! - `grip-origin`: no control, but the origin that pushpin cannot do without.
+//! - `upstream`: no control either, but the app server behind the proxies.
 
 mod contract;
 mod floor;
@@ -12,12 +13,16 @@ mod grip_origin;
 mod hello;
 mod hyper_server;
 mod naive;
+mod pattern;
+mod upstream;
 
 use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
 
 use crate::probe;
+
+pub(crate) use pattern::{Asked, Pattern};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum ControlServer {
@@ -29,6 +34,8 @@ pub(crate) enum ControlServer {
     Hello,
     /// Tells pushpin to hold a stream; on the public listener.
     GripOrigin,
+    /// Answers with bytes that are known, and checks what it is sent; on the public listener.
+    Upstream,
 }
 
 #[derive(Debug, Args)]
@@ -56,6 +63,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<bool, String> {
         ControlServer::Naive => naive::run(args.public, args.internal, args.threads),
         ControlServer::Hello => hello::run(args.internal),
         ControlServer::GripOrigin => grip_origin::run(args.public),
+        ControlServer::Upstream => upstream::run(args.public),
     };
     match ended {
         Err(error) => Err(format!("serving on {} and {}: {error}", args.public, args.internal)),

@@ -1,73 +1,8 @@
 //! What is measured, and on whom.
 
-use clap::builder::PossibleValuesParser;
-
+use crate::compare::comparison::{Load, Measurement};
 use crate::compare::servers::Server;
 use Server::{Floor, Hello, Naive, Nchan, Pushpin, Tidegate};
-
-pub(super) enum Load {
-    /// `fanout`, with further flags.
-    Fanout {
-        streams: u32,
-        flags: &'static str,
-    },
-    /// A small load beside a large one: what it is told while the server sweeps so many streams
-    /// without a pause. The large one is the scheduler's last choice on their core, so that
-    /// the small one is not measured waiting for it.
-    Beside {
-        streams: u32,
-        scenario: &'static str,
-        flags: &'static str,
-    },
-    Idle {
-        streams: u32,
-    },
-    /// Single-event POSTs on so many keep-alive connections, one in flight on each.
-    Post {
-        connections: u32,
-    },
-    /// From exec to the first 200, again and again.
-    Start {
-        times: u32,
-    },
-}
-
-pub(super) struct Measurement {
-    pub(super) name: &'static str,
-    pub(super) servers: &'static [Server],
-    pub(super) load: Load,
-    /// How long the load is measured; and in a quick run.
-    pub(super) measured: [u32; 2],
-    /// Whether it is made in the first round only, because it is long.
-    pub(super) once: bool,
-}
-
-/// Seconds a measurement takes beyond what is measured: start, open, warm up, settle.
-const OVERHEAD_SECONDS: f64 = 2.5;
-/// pushpin asks its origin for every stream, and they open one after the other.
-const PUSHPIN_OVERHEAD_SECONDS: f64 = 6.0;
-/// The load that another is beside of goes on around it.
-const BESIDE_OVERHEAD_SECONDS: f64 = 12.0;
-
-impl Measurement {
-    pub(super) fn measured_seconds(&self, quick: bool) -> u32 {
-        self.measured[usize::from(quick)]
-    }
-
-    /// How long it takes in all, roughly.
-    pub(super) fn seconds(&self, server: Server, quick: bool) -> f64 {
-        let overhead = match self.load {
-            Load::Beside { .. } => BESIDE_OVERHEAD_SECONDS,
-            _ if server == Pushpin => PUSHPIN_OVERHEAD_SECONDS,
-            _ => OVERHEAD_SECONDS,
-        };
-        overhead + f64::from(self.measured_seconds(quick))
-    }
-}
-
-pub(super) fn names() -> PossibleValuesParser {
-    PossibleValuesParser::new(MEASUREMENTS.iter().map(|measurement| measurement.name))
-}
 
 const STREAM_SERVERS: &[Server] = &[Floor, Tidegate, Naive, Nchan];
 

@@ -2,43 +2,10 @@
 
 use serde_json::Value;
 
+use crate::compare::comparison::{Bound, Row, goal, number};
 use crate::compare::servers::Server;
 use Bound::{AtLeast, AtMost};
 use Server::{Floor, Hello, Tidegate};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bound {
-    AtMost,
-    AtLeast,
-}
-
-/// What the gateway's ratio, or its figure where there is no reference, is held to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Goal {
-    pub(super) bound: Bound,
-    pub(super) target: f64,
-    pub(super) stretch: f64,
-}
-
-/// A line of the summary.
-pub(super) struct Row {
-    pub(super) what: &'static str,
-    pub(super) unit: &'static str,
-    pub(super) measurement: &'static str,
-    /// The figure, out of a report.
-    pub(super) figure: fn(&Value) -> Option<f64>,
-    /// What the figure is divided by: the same figure of that measurement and server.
-    pub(super) reference: Option<(&'static str, Server)>,
-    pub(super) goal: Option<Goal>,
-}
-
-const fn goal(bound: Bound, target: f64, stretch: f64) -> Option<Goal> {
-    Some(Goal { bound, target, stretch })
-}
-
-fn number(report: &Value, pointer: &str) -> Option<f64> {
-    report.pointer(pointer)?.as_f64()
-}
 
 fn rate(report: &Value) -> Option<f64> {
     number(report, "/measured/deliveries_per_second")
@@ -61,7 +28,7 @@ fn events_per_second(report: &Value) -> Option<f64> {
     Some(number(report, "/events_accepted")? / number(report, "/measured/seconds")?)
 }
 
-pub(super) const CPU_PER_DELIVERY: Row = Row {
+pub(in crate::compare) const CPU_PER_DELIVERY: Row = Row {
     what: "CPU a delivery, 5,000 streams, 1 in flight",
     unit: "µs",
     measurement: "one-in-flight",
@@ -269,24 +236,13 @@ pub(super) const ROWS: &[Row] = &[
     },
 ];
 
-/// What belongs here: that the tables fit together.
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::compare::plan::MEASUREMENTS;
-
-    #[test]
-    fn every_row_has_its_measurement_and_its_reference() {
-        let find = |name: &str| MEASUREMENTS.iter().find(|each| each.name == name).unwrap();
-        for row in ROWS {
-            assert!(find(row.measurement).servers.contains(&Tidegate), "{}", row.what);
-            if let Some((name, server)) = row.reference {
-                assert!(find(name).servers.contains(&server), "{}", row.what);
-            }
-            if let Some(Goal { bound, target, stretch }) = row.goal {
-                let further = if bound == AtMost { stretch <= target } else { stretch >= target };
-                assert!(further, "{}", row.what);
-            }
-        }
-    }
-}
+pub(super) const PANELS: [(Row, &str, &str); 4] = [
+    (CPU_PER_DELIVERY, "CPU a delivery, µs", "5,000 streams, 1 event in flight; less is better"),
+    (RATE_SIXTEEN, "Deliveries a second", "5,000 streams, 16 events in flight; more is better"),
+    (P99_5000, "p99 publish → receive, ms", "5,000 streams, 20 events a second; less is better"),
+    (
+        BYTES_PER_STREAM,
+        "Memory an idle stream, bytes",
+        "userland, slope up to 18,000 streams; less is better",
+    ),
+];
