@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
@@ -56,10 +56,18 @@ impl Asking<'_> {
     /// # Errors
     /// None did.
     pub async fn send(self, body: Option<Incoming>) -> Result<Exchange, ProxyError> {
-        let Self { pools, route, head, upgrade } = self;
+        let Self { pools, route, mut head, upgrade } = self;
         let group = &route.group;
         let activity = Activity::new();
-        let mut request = Request::from_parts(head, Upload::new(body, activity.clone()));
+        let body = Upload::new(body, activity.clone());
+        if !body.is_end_stream() && body.size_hint().exact().is_none() {
+            // hyper takes a GET or HEAD that does not say so for one without a body.
+            head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        // HTTP/1.0 may leave the host out, which we may not.
+        let is_for_server =
+            route.rules.host_header == HostHeader::Server || !head.headers.contains_key(HOST);
+        let mut request = Request::from_parts(head, body);
         let mut tried = SmallVec::<[usize; SERVERS_MAX]>::new();
         let mut failed = None;
         loop {
@@ -68,7 +76,7 @@ impl Asking<'_> {
                     failed.unwrap_or_else(|| ProxyError::Busy { group: group.name.clone() })
                 );
             };
-            if route.rules.host_header == HostHeader::Server {
+            if is_for_server {
                 request.headers_mut().insert(HOST, place.server().host.clone());
             }
             let attempt = Attempt { pools, route, at, activity: &activity };

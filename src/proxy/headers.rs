@@ -163,7 +163,8 @@ fn target(uri: &Uri, route: &Route) -> Uri {
     }
     let asked = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let (path, query) = (route.path(uri.path()), uri.query());
-    let target = match (path.as_ref() == uri.path(), query) {
+    // A URL without a path has a query that begins at once: `http://a?x`.
+    let target = match (path.as_ref() == uri.path() && asked.starts_with('/'), query) {
         (true, _) => asked.parse(),
         (false, None) => path.parse(),
         (false, Some(query)) => format!("{path}?{query}").parse(),
