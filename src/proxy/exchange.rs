@@ -5,7 +5,9 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
@@ -60,10 +62,7 @@ impl Asking<'_> {
         let group = &route.group;
         let activity = Activity::new();
         let body = Upload::new(body, activity.clone());
-        if !body.is_end_stream() && body.size_hint().exact().is_none() {
-            // hyper takes a GET or HEAD that does not say so for one without a body.
-            head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
+        state_framing(&mut head.headers, &body);
         // HTTP/1.0 may leave the host out, which we may not.
         let is_for_server =
             route.rules.host_header == HostHeader::Server || !head.headers.contains_key(HOST);
@@ -101,6 +100,21 @@ impl Asking<'_> {
                 }
             }
         }
+    }
+}
+
+/// Says how the body ends in the one way that everybody reads alike.
+fn state_framing(headers: &mut HeaderMap, body: &Upload) {
+    match body.size_hint().exact() {
+        // With leading zeros a length is octal to some, and too long to others.
+        Some(length) if headers.contains_key(CONTENT_LENGTH) => {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
+        // hyper takes a GET or HEAD that does not say so for one without a body.
+        None if !body.is_end_stream() => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        _ => {}
     }
 }
 

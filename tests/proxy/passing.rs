@@ -27,9 +27,9 @@ fn a_request_and_its_answer_pass_as_they_are() {
 
 #[test]
 fn a_body_in_chunks_passes_whatever_the_method() {
-    let origin = Origin::listen();
-    let gateway = in_front_of(&origin);
     for method in ["GET", "HEAD", "POST"] {
+        let origin = Origin::listen();
+        let gateway = in_front_of(&origin);
         let mut client = gateway.connect_public();
         let head = format!("{method} / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n");
         client.send(&[head.as_bytes(), b"5\r\nhello\r\n0\r\n\r\n"].concat());
@@ -38,6 +38,19 @@ fn a_body_in_chunks_passes_whatever_the_method() {
         assert_eq!(request.body, b"hello", "{method}");
         let response = client.read_response(method).expect_status(204);
         assert_eq!(response.header("connection"), None, "the connection goes on");
+    }
+}
+
+#[test]
+fn a_length_is_sent_on_in_plain_digits() {
+    for (sent, expected) in [("0010", "10"), (&format!("{:040}", 10), "10"), ("000", "0")] {
+        let origin = Origin::listen();
+        let gateway = in_front_of(&origin);
+        let mut client = gateway.connect_public();
+        let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {sent}\r\n\r\n");
+        client.send(&[head.as_bytes(), b"0123456789"].concat());
+        let (request, _server) = origin.answer(OK);
+        assert_eq!(request.header("content-length"), Some(expected), "{sent}");
     }
 }
 
