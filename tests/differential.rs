@@ -51,7 +51,7 @@ struct Run {
 }
 
 #[test]
-fn f19_f20_f21_f22_f23_f24_f26_f29_no_two_parties_disagree_where_a_request_ends() {
+fn f19_f20_f21_f22_f23_f24_f25_f26_f29_no_two_parties_disagree_where_a_request_ends() {
     let corpus = corpus();
     let origin = Origin::start();
     let recorder = Party { address: origin.address, log: origin.log.clone() };

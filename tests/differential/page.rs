@@ -23,6 +23,9 @@ two parties read a case differently: the client's bytes read strictly, what leav
 each server's application has got must be the same requests, with the same bodies. Who refuses a request
 does not read it otherwise.
 
+A case is *waiting for more* when it announces a body that does not come whole. It is *refused by a
+server* when the gateway sends it on, or one of its requests, and at least one of the servers refuses it.
+
 This page is written by the test: `BLESS=1 cargo test --test differential`.
 
 ## With the gateway
