@@ -10,7 +10,8 @@
 //!
 //! Every case has a marker request behind it on its connection: who takes it for a part of a body, or a
 //! part of a body for a request, is found out. A third request on a connection of its own shows whether
-//! anybody else is answered for what was sent.
+//! anybody else is answered for what was sent. The strictest reading is held against the whole case and
+//! against the case sent in pieces of a few bytes.
 //!
 //! `BLESS=1 cargo test --test differential` writes `docs/SMUGGLING.md` anew.
 
@@ -53,12 +54,16 @@ struct Run {
 #[test]
 fn f19_f20_f21_f22_f23_f24_f25_f26_f29_no_two_parties_disagree_where_a_request_ends() {
     let corpus = corpus();
-    let origin = Origin::start();
-    let recorder = Party { address: origin.address, log: origin.log.clone() };
+    let recorder = |piece| {
+        let Origin { address, log } = Origin::start();
+        Party { address, log, piece }
+    };
+    let (whole, in_pieces) = (recorder(None), recorder(Some(7)));
     let backends = backends::start_all();
-    let (recorded, runs) = thread::scope(|scope| {
+    let (recorded, pieces, runs) = thread::scope(|scope| {
         let corpus = &corpus;
-        let recording = scope.spawn(|| through_a_gateway(&recorder, corpus));
+        let recording = scope.spawn(|| through_a_gateway(&whole, corpus));
+        let piecing = scope.spawn(|| through_a_gateway(&in_pieces, corpus));
         let running = backends.iter().map(|backend| {
             scope.spawn(|| Run {
                 name: backend.name,
@@ -68,11 +73,14 @@ fn f19_f20_f21_f22_f23_f24_f25_f26_f29_no_two_parties_disagree_where_a_request_e
         });
         let running: Vec<_> = running.collect();
         let runs: Vec<Run> = running.into_iter().map(|run| run.join().expect("a run")).collect();
-        (recording.join().expect("a run"), runs)
+        (recording.join().expect("a run"), piecing.join().expect("a run"), runs)
     });
-    let faults: Vec<String> = (0..corpus.len())
-        .flat_map(|number| faults(number, &corpus[number], &recorded[number], &runs))
-        .collect();
+    let faults_of = |number| {
+        let left = [("the gateway", &recorded[number]), ("it, in pieces", &pieces[number])];
+        let through = runs.iter().map(|run| (run.name, &run.through[number]));
+        faults(number, &corpus[number], left, through)
+    };
+    let faults: Vec<String> = (0..corpus.len()).flat_map(faults_of).collect();
     assert!(faults.is_empty(), "{} disagreements:\n{}", faults.len(), faults.join("\n"));
     page::check(&corpus, &recorded, &runs);
 }
@@ -89,12 +97,20 @@ fn through_a_gateway(server: &Party, corpus: &[Case]) -> Vec<Outcome> {
         server.address
     ));
     let gateway = gateway.start();
-    hear_all(&Party { address: gateway.public, log: server.log.clone() }, corpus)
+    let party = Party { address: gateway.public, log: server.log.clone(), piece: server.piece };
+    hear_all(&party, corpus)
 }
 
-/// What the parties disagree about behind the gateway.
-fn faults(number: usize, case: &Case, recorded: &Outcome, runs: &[Run]) -> Vec<String> {
+/// What the parties disagree about: what left the gateway, when the case came whole and in pieces, and
+/// what each server has got.
+fn faults<'a>(
+    number: usize,
+    case: &Case,
+    left: [(&'static str, &'a Outcome); 2],
+    through: impl Iterator<Item = (&'static str, &'a Outcome)>,
+) -> Vec<String> {
     let (reading, bad) = strictly(number, case);
+    let (_, recorded) = left[0];
     let mut faults = Vec::new();
     let mut fault = |who: &str, what: &str, outcome: &Outcome| {
         faults.push(format!(
@@ -106,15 +122,16 @@ fn faults(number: usize, case: &Case, recorded: &Outcome, runs: &[Run]) -> Vec<S
             bad.unwrap_or_default(),
         ));
     };
-    if disagreement(&reading, &recorded.steps).is_some() {
-        fault("the gateway", "reads it otherwise than the strictest reader", recorded);
+    for (name, outcome) in left {
+        if disagreement(&reading, &outcome.steps).is_some() {
+            fault(name, "reads it otherwise than the strictest reader", outcome);
+        }
+        let mut from_the_bad_one = outcome.steps.iter().skip(reading.len() - 1);
+        if bad.is_some() && from_the_bad_one.any(|step| matches!(step, Step::Seen(_))) {
+            fault(name, "sends on what nobody should take, or what is behind it", outcome);
+        }
     }
-    let mut from_the_bad_one = recorded.steps.iter().skip(reading.len() - 1);
-    if bad.is_some() && from_the_bad_one.any(|step| matches!(step, Step::Seen(_))) {
-        fault("the gateway", "sends on what nobody should take, or what is behind it", recorded);
-    }
-    let through = runs.iter().map(|run| (run.name, &run.through[number]));
-    for (name, outcome) in through.clone().chain([("the strict origin", recorded)]) {
+    for (name, outcome) in left.into_iter().chain(through) {
         if disagreement(&recorded.steps, &outcome.steps).is_some() {
             fault(name, "reads otherwise what the gateway has sent", outcome);
         }

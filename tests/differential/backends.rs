@@ -118,7 +118,7 @@ fn haproxy() -> Backend {
 fn hyper() -> Backend {
     let log = Log::default();
     let address = hyper_server::start(log.clone());
-    Backend { name: "hyper", party: Party { address, log }, _process: None }
+    Backend { name: "hyper", party: Party { address, log, piece: None }, _process: None }
 }
 
 fn h11() -> Backend {
@@ -150,7 +150,7 @@ fn in_front_of(
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let process = Process { child: spawn(&mut command), _folder: Some(folder) };
     eventually(&format!("{name} to listen"), || TcpStream::connect(address).ok());
-    let party = Party { address, log: origin.log.clone() };
+    let party = Party { address, log: origin.log.clone(), piece: None };
     Backend { name, party, _process: Some(process) }
 }
 
@@ -162,7 +162,7 @@ fn printing(name: &'static str, mut command: Command) -> Backend {
     let port = lines.next().and_then(Result::ok).and_then(|line| line.parse().ok());
     let port: u16 = port.unwrap_or_else(|| panic!("{name} printed no port; {HOW_TO_INSTALL}"));
     let log = Log::default();
-    let party = Party { address: ([127, 0, 0, 1], port).into(), log: log.clone() };
+    let party = Party { address: ([127, 0, 0, 1], port).into(), log: log.clone(), piece: None };
     thread::spawn(move || note_all(lines, &log));
     Backend { name, party, _process: Some(Process { child, _folder: None }) }
 }

@@ -15,6 +15,9 @@ use crate::support::{Connection, Deadline, Received};
 /// the same way and is as late as anything else on a busy machine.
 const QUIET: Duration = Duration::from_millis(150);
 
+/// Most pieces that a case is sent in.
+const PIECES_MAX: usize = 200;
+
 const FENCE: &str = "/fence";
 
 /// Who is talked to.
@@ -22,6 +25,8 @@ pub(crate) struct Party {
     pub(crate) address: SocketAddr,
     /// Of the application that is asked in the end.
     pub(crate) log: Log,
+    /// Bytes of a case that are sent at once, if not all: they arrive in pieces, as networks have it.
+    pub(crate) piece: Option<usize>,
 }
 
 /// What a party did about one request, or about what it took for one.
@@ -103,7 +108,10 @@ impl Party {
         let begin = self.log.count();
         let mut outcome = Outcome::default();
         let mut connection = Connection::open(self.address);
-        connection.send(&message(number, case));
+        let message = message(number, case);
+        // A long one in no more than so many pieces.
+        let piece = self.piece.map_or(message.len(), |piece| piece.max(message.len() / PIECES_MAX));
+        message.chunks(piece).for_each(|piece| connection.send(piece));
         let (target, _) = marker(number);
         let mut answered = Vec::new();
         let mut is_quiet = false;
