@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
@@ -125,6 +125,23 @@ impl Asking<'_> {
     }
 }
 
+/// Says how the body ends in the one way that everybody reads alike.
+fn state_framing(request: &mut Request<Upload>) {
+    let (length, is_empty) = (request.body().size_hint().exact(), request.body().is_end_stream());
+    let headers = request.headers_mut();
+    match length {
+        // With leading zeros a length is octal to some, and too long to others.
+        Some(length) if headers.contains_key(CONTENT_LENGTH) => {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
+        // hyper takes a GET or HEAD that does not say so for one without a body.
+        None if !is_empty => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        _ => {}
+    }
+}
+
 /// One server that is asked.
 struct Attempt<'a> {
     asking: &'a Asking<'a>,
@@ -207,7 +224,10 @@ impl Attempt<'_> {
     fn request(&self, body: Upload) -> Request<Upload> {
         let Asking { head, route, forwarding, .. } = self.asking;
         let mut request = headers::to_server(head, body, route, forwarding);
-        if route.rules.host_header == HostHeader::Server {
+        state_framing(&mut request);
+        // HTTP/1.0 may leave the host out, which we may not.
+        let has_host = request.headers().contains_key(HOST);
+        if route.rules.host_header == HostHeader::Server || !has_host {
             let host = route.group.servers[self.at].host.clone();
             request.headers_mut().insert(HOST, host);
         }

@@ -45,11 +45,13 @@ fn is_trusted_only(name: &str) -> bool {
     name == "forwarded" || name == "x-real-ip" || name.starts_with("x-forwarded-")
 }
 
-/// Whether servers that turn fields into variables take a field for one of ours: `X_Forwarded_For`.
+/// Whether servers that turn fields into variables take a field for one of ours, `X_Forwarded_For`, or
+/// for one that says how long the body is.
 fn is_lookalike(name: &str) -> bool {
     name.contains('_') && {
         let dashed = name.replace('_', "-");
-        is_trusted_only(&dashed) || dashed == X_REQUEST_ID.as_str()
+        let frames = matches!(&*dashed, "content-length" | "transfer-encoding");
+        frames || is_trusted_only(&dashed) || dashed == X_REQUEST_ID.as_str()
     }
 }
 
@@ -183,7 +185,8 @@ fn target(uri: &Uri, route: &Route) -> Uri {
     }
     let asked = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let (path, query) = (route.path(uri.path()), uri.query());
-    let target = match (path.as_ref() == uri.path(), query) {
+    // A URL without a path has a query that begins at once: `http://a?x`.
+    let target = match (path.as_ref() == uri.path() && asked.starts_with('/'), query) {
         (true, _) => asked.parse(),
         (false, None) => path.parse(),
         (false, Some(query)) => format!("{path}?{query}").parse(),

@@ -59,6 +59,18 @@ fn f28_who_is_asking_is_our_word_and_not_the_clients() {
 }
 
 #[test]
+fn f20_f21_fields_that_some_servers_take_for_framing_stay_behind() {
+    let origin = Origin::listen();
+    let gateway = in_front_of(&origin);
+    let lines = "Content_Length: 5\r\ntransfer_encoding: chunked\r\ntransfer_coding: kept\r\n";
+    let request = received(&gateway, &origin, lines);
+    for name in ["content_length", "transfer_encoding"] {
+        assert_eq!(request.header(name), None, "{name}");
+    }
+    assert_eq!(request.header("transfer_coding"), Some("kept"));
+}
+
+#[test]
 fn a_trusted_proxys_word_is_kept_and_added_to() {
     let origin = Origin::listen();
     let gateway = Gateway::builder()

@@ -26,6 +26,64 @@ fn a_request_and_its_answer_pass_as_they_are() {
 }
 
 #[test]
+fn a_body_in_chunks_passes_whatever_the_method() {
+    for method in ["GET", "HEAD", "POST"] {
+        let origin = Origin::listen();
+        let gateway = in_front_of(&origin);
+        let mut client = gateway.connect_public();
+        let head = format!("{method} / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n");
+        client.send(&[head.as_bytes(), b"5\r\nhello\r\n0\r\n\r\n"].concat());
+        let (request, _server) = origin.answer("HTTP/1.1 204 No Content\r\n\r\n");
+        assert_eq!(request.header("transfer-encoding"), Some("chunked"), "{method}");
+        assert_eq!(request.body, b"hello", "{method}");
+        let response = client.read_response(method).expect_status(204);
+        assert_eq!(response.header("connection"), None, "the connection goes on");
+    }
+}
+
+#[test]
+fn a_length_is_sent_on_in_plain_digits() {
+    for (sent, expected) in [("0010", "10"), (&format!("{:040}", 10), "10"), ("000", "0")] {
+        let origin = Origin::listen();
+        let gateway = in_front_of(&origin);
+        let mut client = gateway.connect_public();
+        let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {sent}\r\n\r\n");
+        client.send(&[head.as_bytes(), b"0123456789"].concat());
+        let (request, _server) = origin.answer(OK);
+        assert_eq!(request.header("content-length"), Some(expected), "{sent}");
+    }
+}
+
+#[test]
+fn a_url_is_sent_on_as_its_path_and_query() {
+    let origin = Origin::listen();
+    let gateway = in_front_of(&origin);
+    for (url, line) in [
+        ("http://a", "GET / HTTP/1.1"),
+        ("http://a?x=1", "GET /?x=1 HTTP/1.1"),
+        ("http://a/?x=1", "GET /?x=1 HTTP/1.1"),
+        ("http://a:80/b?x=1?y", "GET /b?x=1?y HTTP/1.1"),
+    ] {
+        let mut client = gateway.connect_public();
+        client.send(format!("GET {url} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes());
+        let (request, _server) = origin.answer(OK);
+        assert_eq!(request.line, line, "{url}");
+    }
+}
+
+#[test]
+fn a_request_without_a_host_is_for_the_server() {
+    let origin = Origin::listen();
+    let gateway = in_front_of(&origin);
+    let mut client = gateway.connect_public();
+    client.send(b"GET / HTTP/1.0\r\n\r\n");
+    let (request, _server) = origin.answer(OK);
+    assert_eq!(request.header("host"), Some(&*origin.address().to_string()));
+    assert_eq!(request.header("x-forwarded-host"), None);
+    assert_eq!(client.read_response("GET").text(), "ok");
+}
+
+#[test]
 fn connections_are_kept_on_both_sides() {
     let origin = Origin::listen();
     let gateway = Gateway::builder().arg("--shards=1").arg("--upstream").arg(&origin.url()).start();
