@@ -1,8 +1,10 @@
 //! Sockets: listeners that shards share by SO_REUSEPORT, and the options of a stream's socket.
 
+mod exec;
 pub mod proxy_protocol;
 mod transport;
 
+pub use exec::LocalExec;
 pub use transport::Transport;
 
 use std::io;

@@ -137,12 +137,20 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
+/// What makes our handshakes with app servers.
+pub struct Connectors {
+    /// For connections that speak HTTP/1.1.
+    pub http1: TlsConnector,
+    /// For those that speak HTTP/2.
+    pub http2: TlsConnector,
+}
+
 /// What makes our handshakes with app servers: their certificates are verified, with the system's
 /// roots or with those of a file.
 ///
 /// # Errors
 /// There are no roots.
-pub fn connector(ca: Option<&str>) -> Result<TlsConnector, TlsError> {
+pub fn connectors(ca: Option<&str>) -> Result<Connectors, TlsError> {
     let roots = match ca {
         Some(path) => roots("proxy.upstreams.ca", Path::new(path))?,
         None => system_roots()?,
@@ -152,7 +160,12 @@ pub fn connector(ca: Option<&str>) -> Result<TlsConnector, TlsError> {
         .map_err(|error| TlsError(error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+    let [http2, http1] = PROTOCOLS.map(|protocol| {
+        let mut config = config.clone();
+        config.alpn_protocols = vec![protocol.to_vec()];
+        TlsConnector::from(Arc::new(config))
+    });
+    Ok(Connectors { http1, http2 })
 }
 
 fn system_roots() -> Result<RootCertStore, TlsError> {

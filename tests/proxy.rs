@@ -8,6 +8,8 @@ mod balancer;
 mod failures;
 #[path = "proxy/headers.rs"]
 mod headers;
+#[path = "proxy/http2.rs"]
+mod http2;
 #[path = "proxy/load.rs"]
 mod load;
 #[path = "proxy/passing.rs"]

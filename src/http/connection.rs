@@ -33,10 +33,10 @@ use tokio::time::timeout;
 use super::guard::{Guard, Limits};
 use super::io::{Sniffed, Watch};
 use super::leftover::{LeftoverBounds, settle};
-use super::{LocalExec, RequestBody, ResponseBody, problem};
+use super::{RequestBody, ResponseBody, problem};
 use crate::alarm::AlarmTimer;
 use crate::error::Problem;
-use crate::net::{Peer, Transport};
+use crate::net::{LocalExec, Peer, Transport};
 use crate::proxy::Tunnel;
 use crate::subscribe::Subscription;
 

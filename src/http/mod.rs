@@ -4,7 +4,6 @@
 //! responses in one place. Called by shards, which own the sockets before and the streams after.
 
 mod connection;
-mod exec;
 pub mod guard;
 mod io;
 mod leftover;
@@ -15,7 +14,6 @@ mod request_body;
 mod response;
 
 pub use connection::{Answer, Handler, Options, Outcome, Takeover, close, serve};
-pub use exec::LocalExec;
 pub use leftover::LeftoverBounds;
 pub use request_body::RequestBody;
 pub use response::{ResponseBody, json, method_not_allowed, not_found, problem, text};

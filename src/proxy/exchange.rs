@@ -1,6 +1,5 @@
 //! One request and its answer: a server is chosen and asked, and where that fails without harm, another.
 
-use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -21,6 +20,9 @@ use super::pool::{ConnectError, Lease, Pools, connect};
 use super::table::Route;
 use super::tunnel::Tunnel;
 use crate::config::schema::HostHeader;
+
+/// What is wrong with a 101 out of nothing.
+const UNASKED: &str = "it switches to a protocol that nobody has asked for";
 
 /// Most servers that are tried for one request.
 const SERVERS_MAX: usize = 3;
@@ -95,9 +97,14 @@ impl Asking<'_> {
         }
     }
 
+    fn bad_response(&self, why: &str) -> ProxyError {
+        let group = self.route.group.name.clone();
+        ProxyError::BadResponse { group, error: io::Error::other(why) }
+    }
+
     async fn finish(
         &self,
-        mut lease: Lease,
+        lease: Lease,
         response: Response<Incoming>,
         activity: Activity,
     ) -> Result<Exchange, ProxyError> {
@@ -114,13 +121,13 @@ impl Asking<'_> {
             return Ok(Exchange::Response(Response::from_parts(head, body)));
         }
         if self.forwarding.upgrade.is_none() {
-            let error = io::Error::other("it switches to a protocol that nobody has asked for");
-            return Err(ProxyError::BadResponse { group: self.route.group.name.clone(), error });
+            return Err(self.bad_response(UNASKED));
         }
         let protocol = head.headers.get(UPGRADE).cloned();
         headers::to_client(&mut head, self.route, protocol);
-        poll_fn(|cx| lease.poll_end(cx)).await;
-        let tunnel = Tunnel::new(lease.into_bare(), self.upgrade_silence_max);
+        let Lease { link, place, .. } = lease;
+        let Some(server) = link.into_bare().await else { return Err(self.bad_response(UNASKED)) };
+        let tunnel = Tunnel::new(server, place, self.upgrade_silence_max);
         Ok(Exchange::Upgrade(Response::from_parts(head, Download::empty()), tunnel))
     }
 }
@@ -152,10 +159,16 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     /// A connection that was used before may have been closed by the server just now: that says nothing
     /// about the server, and it is asked again on a new one.
-    async fn send(&self, mut body: Upload) -> Result<(Box<Link>, Response<Incoming>), Failure> {
+    async fn send(&self, mut body: Upload) -> Result<(Link, Response<Incoming>), Failure> {
         let group = &*self.asking.route.group;
         let server = &group.servers[self.at];
-        if let Some(link) = self.asking.pools.take(server.slot, self.activity.moved()) {
+        // What goes on with another protocol needs a connection of its own.
+        let is_http2 = group.is_http2 && self.asking.forwarding.upgrade.is_none();
+        let kept = match is_http2 {
+            true => self.asking.pools.share(server.slot),
+            false => self.asking.pools.take(server.slot, self.activity.moved()),
+        };
+        if let Some(link) = kept {
             match self.send_on(link, body).await {
                 Ok(answered) => return Ok(answered),
                 Err(Failure { error: ProxyError::BadResponse { .. }, body: Some(again) }) => {
@@ -165,8 +178,7 @@ impl Attempt<'_> {
             }
         }
         // In a box, since it is much larger than the rest, and seldom needed.
-        let longest = group.limits.connect_timeout;
-        match Box::pin(connect(server, group.connector.as_ref(), longest)).await {
+        match Box::pin(connect(self.asking.pools, group, server, is_http2)).await {
             Ok(link) => {
                 self.activity.note();
                 self.send_on(link, body).await
@@ -187,13 +199,16 @@ impl Attempt<'_> {
 
     async fn send_on(
         &self,
-        mut link: Box<Link>,
+        mut link: Link,
         body: Upload,
-    ) -> Result<(Box<Link>, Response<Incoming>), Failure> {
+    ) -> Result<(Link, Response<Incoming>), Failure> {
         let group = &*self.asking.route.group;
         // To do what it asks for twice is the same as once.
         let is_harmless = body.is_end_stream() && self.asking.head.method.is_idempotent();
-        let request = self.request(body);
+        let mut request = self.request(body);
+        if link.is_http2() {
+            headers::to_http2(&mut request, group.servers[self.at].url.is_tls);
+        }
         let longest = || self.longest(&group.limits);
         let sent = link.send(request, self.activity, longest).await;
         match sent {

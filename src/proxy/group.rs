@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 
 use http::header::HeaderValue;
 use smallvec::SmallVec;
-use tokio_rustls::TlsConnector;
 
 use crate::config::schema::{Balance, Upstream};
 use crate::config::web::ServerUrl;
-use crate::tls::{self, TlsError};
+use crate::tls::{self, Connectors, TlsError};
 
 /// Servers with the same work.
 pub(super) struct Group {
@@ -21,7 +20,8 @@ pub(super) struct Group {
     pub(super) servers: Vec<Arc<Server>>,
     pub(super) limits: Limits,
     /// What makes the handshakes, where a server is spoken to over TLS.
-    pub(super) connector: Option<TlsConnector>,
+    pub(super) connectors: Option<Connectors>,
+    pub(super) is_http2: bool,
     balance: Balance,
     /// Where the next round begins.
     turn: AtomicUsize,
@@ -84,11 +84,12 @@ impl Group {
     pub(super) fn new(upstream: &Upstream, slot: usize) -> Result<Self, TlsError> {
         let ca = Some(upstream.ca.as_str()).filter(|ca| !ca.is_empty());
         let has_tls = upstream.servers.iter().any(|url| url.is_tls);
-        let connector = if has_tls { Some(tls::connector(ca)?) } else { None };
+        let connectors = if has_tls { Some(tls::connectors(ca)?) } else { None };
         let servers = (slot..).zip(&upstream.servers);
         let servers = servers.map(|(slot, url)| Arc::new(Server::new(url, slot)));
         Ok(Self {
-            connector,
+            connectors,
+            is_http2: upstream.http2,
             name: upstream.name.as_str().into(),
             servers: servers.collect(),
             limits: Limits {

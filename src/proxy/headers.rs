@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use http::header::{
     CONNECTION, CONTENT_TYPE, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
-    MAX_FORWARDS, TE, UPGRADE, VIA,
+    MAX_FORWARDS, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::request::Parts;
-use http::uri::PathAndQuery;
+use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Uri, Version, response};
 use smallvec::SmallVec;
 
@@ -157,6 +157,26 @@ pub(super) fn to_server<B>(
         headers.insert(HOST, host.clone());
     }
     request
+}
+
+/// Gives a request HTTP/2's form: the host is in the target, and framing is not in the fields
+/// (RFC 9113, 8.2.2 and 8.3.1).
+pub(super) fn to_http2<B>(request: &mut Request<B>, is_tls: bool) {
+    let headers = request.headers_mut();
+    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+    let host = headers.remove(HOST);
+    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let path = request.uri().path_and_query().cloned();
+    let mut target = http::uri::Parts::default();
+    target.scheme = Some(if is_tls { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP });
+    target.authority = authority;
+    target.path_and_query = path;
+    if let Ok(target) = Uri::from_parts(target) {
+        *request.uri_mut() = target;
+    }
+    *request.version_mut() = Version::HTTP_2;
 }
 
 /// Makes a server's response one to the client. `upgrade` is the protocol that is switched to.

@@ -1,4 +1,5 @@
-//! One HTTP/1 connection to a server. It has no task of its own: whoever uses it drives it.
+//! The way to send a request to a server: an HTTP/1 connection of its own, or a stream of an HTTP/2
+//! connection that all share. The first has no task: whoever uses it drives it.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -8,42 +9,102 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, Connection, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http1::{self, Connection};
+use hyper::client::conn::{TrySendError, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::activity::{Activity, Watch};
 use super::body::Upload;
-use crate::net::Transport;
+use crate::net::{LocalExec, Transport};
 
 /// Largest head of a response, and hyper's read buffer at most.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// A connection to a server, and the way to send a request on it. Always in a box: it is some hundred
-/// bytes, and changes hands several times in an exchange.
+/// What an HTTP/2 server may send of one response, and of all together, before it is asked for more: so
+/// much is held for a client that does not read.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// What hyper holds of a request's body for an HTTP/2 server that does not read.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Silence after which an HTTP/2 server is asked for a sign of life, and how long it may take.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A way to send a request. In boxes, since it changes hands several times in an exchange.
 #[derive(Debug)]
-pub(super) struct Link {
-    sender: SendRequest<Upload>,
+pub(super) enum Link {
+    /// HTTP/1: a connection for one request at a time.
+    Own(Box<Own>),
+    /// HTTP/2: any number of requests on one connection.
+    Shared(Box<Shared>),
+}
+
+/// An HTTP/1 connection.
+#[derive(Debug)]
+pub(super) struct Own {
+    sender: http1::SendRequest<Upload>,
     connection: Connection<TokioIo<Transport>, Upload>,
     has_ended: bool,
     watch: Watch,
 }
 
-/// The socket again, with what was read from it and is none of HTTP's business.
+/// An HTTP/2 connection, which has a task.
+#[derive(Debug)]
+pub(super) struct Shared {
+    sender: Sender,
+    watch: Watch,
+}
+
+/// What opens streams on an HTTP/2 connection.
+pub(super) type Sender = http2::SendRequest<Upload>;
+
+/// The connection again, with what was read from it and is none of HTTP's business.
 #[derive(Debug)]
 pub(super) struct Bare {
     pub(super) transport: Transport,
     pub(super) read: bytes::Bytes,
 }
 
+/// What became of a request, or the request again if it was not sent.
+type Sent = Result<Response<Incoming>, TrySendError<Request<Upload>>>;
+
+/// Begins HTTP/2, on a task of its own.
+pub(super) async fn share(transport: Transport) -> io::Result<Sender> {
+    let (sender, connection) = http2::Builder::new(LocalExec)
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .handshake(TokioIo::new(transport))
+        .await
+        .map_err(io::Error::other)?;
+    tokio::task::spawn_local(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "an HTTP/2 connection to a server failed");
+        }
+    });
+    Ok(sender)
+}
+
 impl Link {
-    pub(super) async fn open(transport: Transport) -> io::Result<Box<Self>> {
+    /// Begins HTTP/1.
+    pub(super) async fn own(transport: Transport) -> io::Result<Self> {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES_MAX)
             .handshake(TokioIo::new(transport))
             .await
             .map_err(io::Error::other)?;
-        Ok(Box::new(Self { sender, connection, has_ended: false, watch: Watch::default() }))
+        let watch = Watch::default();
+        Ok(Self::Own(Box::new(Own { sender, connection, has_ended: false, watch })))
+    }
+
+    /// A further request on a connection that others use too.
+    pub(super) fn shared(sender: Sender) -> Self {
+        Self::Shared(Box::new(Shared { sender, watch: Watch::default() }))
     }
 
     /// Sends a request and moves both bodies until the response's head is there. `None` when nothing
@@ -53,17 +114,23 @@ impl Link {
         request: Request<Upload>,
         activity: &Activity,
         longest: impl Fn() -> Duration,
-    ) -> Option<Result<Response<Incoming>, TrySendError<Request<Upload>>>> {
-        let Self { sender, connection, has_ended, watch } = self;
-        let mut response = pin!(sender.try_send_request(request));
-        poll_fn(|cx| {
-            drive(connection, has_ended, cx);
-            match response.as_mut().poll(cx) {
-                Poll::Ready(sent) => Poll::Ready(Some(sent)),
-                Poll::Pending => watch.poll_silent(activity, longest(), cx).map(|()| None),
+    ) -> Option<Sent> {
+        match self {
+            Self::Own(own) => {
+                let Own { sender, connection, has_ended, watch } = &mut **own;
+                let mut response = pin!(sender.try_send_request(request));
+                let poll_response = |cx: &mut Context<'_>| {
+                    drive(connection, has_ended, cx);
+                    response.as_mut().poll(cx)
+                };
+                wait(poll_response, watch, activity, longest).await
             }
-        })
-        .await
+            Self::Shared(shared) => {
+                let Shared { sender, watch } = &mut **shared;
+                let mut response = pin!(sender.try_send_request(request));
+                wait(|cx| response.as_mut().poll(cx), watch, activity, longest).await
+            }
+        }
     }
 
     /// Ready when nothing has moved for so long.
@@ -73,32 +140,60 @@ impl Link {
         longest: Duration,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        self.watch.poll_silent(activity, longest, cx)
+        let watch = match self {
+            Self::Own(own) => &mut own.watch,
+            Self::Shared(shared) => &mut shared.watch,
+        };
+        watch.poll_silent(activity, longest, cx)
+    }
+
+    /// Whether requests have HTTP/2's form.
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self, Self::Shared(_))
     }
 
     /// Moves what there is to move.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        drive(&mut self.connection, &mut self.has_ended, cx);
+        if let Self::Own(own) = self {
+            drive(&mut own.connection, &mut own.has_ended, cx);
+        }
     }
 
-    /// Ready when the connection is no longer one of HTTP.
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.drive(cx);
-        if self.has_ended { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    /// Whether it can take another request now.
+    /// Whether it can be kept, and take another request later.
     pub(super) fn is_ready(&mut self) -> bool {
         // Who takes it up next has another task, which polls it before it waits for it.
         self.drive(&mut Context::from_waker(Waker::noop()));
-        !self.has_ended && self.sender.is_ready()
+        match self {
+            Self::Own(own) => !own.has_ended && own.sender.is_ready(),
+            Self::Shared(_) => false,
+        }
     }
 
-    /// After a 101: the socket itself.
-    pub(super) fn into_bare(self) -> Bare {
-        let parts = self.connection.into_parts();
-        Bare { transport: parts.io.into_inner(), read: parts.read_buf }
+    /// After a 101: the connection itself, when it is no longer one of HTTP. HTTP/2 has no such thing.
+    pub(super) async fn into_bare(self) -> Option<Bare> {
+        let Self::Own(mut own) = self else { return None };
+        poll_fn(|cx| {
+            drive(&mut own.connection, &mut own.has_ended, cx);
+            if own.has_ended { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        let parts = own.connection.into_parts();
+        Some(Bare { transport: parts.io.into_inner(), read: parts.read_buf })
     }
+}
+
+/// Polls until there is an answer, or nothing has moved for too long.
+async fn wait(
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<Sent>,
+    watch: &mut Watch,
+    activity: &Activity,
+    longest: impl Fn() -> Duration,
+) -> Option<Sent> {
+    poll_fn(|cx| match poll(cx) {
+        Poll::Ready(sent) => Poll::Ready(Some(sent)),
+        Poll::Pending => watch.poll_silent(activity, longest(), cx).map(|()| None),
+    })
+    .await
 }
 
 /// How the connection ends is told to who waits for the response or reads its body.

@@ -4,26 +4,35 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::task::Context;
+use std::time::Instant;
 
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::group::{Limits, Place, Server};
-use super::link::{Bare, Link};
+use super::group::{Group, Limits, Place, Server};
+use super::link::{Link, Sender, share};
 use crate::net::Transport;
 
-/// The idle connections, by the servers' slots. The one used last is taken first, so that those there
-/// are too many of grow old.
+/// The connections, by the servers' slots.
 #[derive(Debug)]
-pub(super) struct Pools(Vec<RefCell<VecDeque<Idle>>>);
+pub(super) struct Pools(Vec<RefCell<Pool>>);
+
+#[derive(Debug, Default)]
+struct Pool {
+    /// Of HTTP/1. The one used last is taken first, so that those there are too many of grow old.
+    idle: VecDeque<Idle>,
+    /// Of HTTP/2, for all requests.
+    shared: Option<Sender>,
+    /// Held by who makes that: the others wait, and share it.
+    sharing: Rc<Mutex<()>>,
+}
 
 #[derive(Debug)]
 struct Idle {
-    link: Box<Link>,
+    link: Link,
     until: Instant,
 }
 
@@ -40,9 +49,9 @@ impl Pools {
     }
 
     /// A connection that was used before and is still good.
-    pub(super) fn take(&self, slot: usize, now: Instant) -> Option<Box<Link>> {
-        let mut idle = self.0[slot].borrow_mut();
-        while let Some(Idle { mut link, until }) = idle.pop_back() {
+    pub(super) fn take(&self, slot: usize, now: Instant) -> Option<Link> {
+        let mut pool = self.0[slot].borrow_mut();
+        while let Some(Idle { mut link, until }) = pool.idle.pop_back() {
             if until > now && link.is_ready() {
                 return Some(link);
             }
@@ -50,8 +59,14 @@ impl Pools {
         None
     }
 
-    fn put(&self, slot: usize, link: Box<Link>, limits: &Limits, now: Instant) {
-        let mut idle = self.0[slot].borrow_mut();
+    /// The connection that all requests to a server share.
+    pub(super) fn share(&self, slot: usize) -> Option<Link> {
+        let sender = self.0[slot].borrow().shared.clone();
+        sender.filter(|sender| !sender.is_closed()).map(Link::shared)
+    }
+
+    fn put(&self, slot: usize, link: Link, limits: &Limits, now: Instant) {
+        let idle = &mut self.0[slot].borrow_mut().idle;
         if idle.len() >= limits.idle_max {
             idle.pop_front();
         }
@@ -62,32 +77,47 @@ impl Pools {
 
     /// Closes what nobody has used for long, and what servers have closed.
     pub(super) fn close_old(&self, now: Instant) {
-        for idle in &self.0 {
-            idle.borrow_mut().retain_mut(|idle| idle.until > now && idle.link.is_ready());
+        for pool in &self.0 {
+            let mut pool = pool.borrow_mut();
+            pool.idle.retain_mut(|idle| idle.until > now && idle.link.is_ready());
+            pool.shared.take_if(|sender| sender.is_closed());
         }
     }
 }
 
-/// A new connection. The wait is for all of it, the name's lookup and the handshake included.
+/// A new connection, of HTTP/2 where the group speaks that and `is_http2`. The wait is for all of it, the
+/// name's lookup and the handshake included.
 pub(super) async fn connect(
+    pools: &Pools,
+    group: &Group,
     server: &Server,
-    connector: Option<&TlsConnector>,
-    longest: Duration,
-) -> Result<Box<Link>, ConnectError> {
+    is_http2: bool,
+) -> Result<Link, ConnectError> {
     let host = server.url.host();
     let connecting = async {
+        let sharing = Rc::clone(&pools.0[server.slot].borrow().sharing);
+        let _turn = if is_http2 { Some(sharing.lock().await) } else { None };
+        if is_http2 && let Some(link) = pools.share(server.slot) {
+            return Ok(link);
+        }
         let socket = TcpStream::connect((host, server.url.port())).await?;
         socket.set_nodelay(true)?;
-        let transport = match connector.filter(|_| server.url.is_tls) {
+        let transport = match group.connectors.as_ref().filter(|_| server.url.is_tls) {
             None => Transport::Plain(socket),
-            Some(connector) => {
+            Some(connectors) => {
                 let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+                let connector = if is_http2 { &connectors.http2 } else { &connectors.http1 };
                 Transport::Sealed(Box::new(connector.connect(name, socket).await?.into()))
             }
         };
-        Link::open(transport).await
+        if !is_http2 {
+            return Link::own(transport).await;
+        }
+        let sender = share(transport).await?;
+        pools.0[server.slot].borrow_mut().shared = Some(sender.clone());
+        Ok(Link::shared(sender))
     };
-    match timeout(longest, connecting).await {
+    match timeout(group.limits.connect_timeout, connecting).await {
         Ok(connected) => connected.map_err(ConnectError::Io),
         Err(_) => Err(ConnectError::Timeout),
     }
@@ -96,7 +126,7 @@ pub(super) async fn connect(
 /// A connection while a request uses it.
 #[derive(Debug)]
 pub(super) struct Lease {
-    pub(super) link: Box<Link>,
+    pub(super) link: Link,
     pub(super) place: Place,
     pub(super) limits: Limits,
     pub(super) pools: Rc<Pools>,
@@ -107,21 +137,11 @@ impl Lease {
         self.link.drive(cx);
     }
 
-    /// Ready when the connection is no longer one of HTTP.
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.link.poll_end(cx)
-    }
-
     /// The exchange is over: somebody else may have the connection, if it is still good.
     pub(super) fn give_back(self, now: Instant) {
         let Self { mut link, place, limits, pools } = self;
         if link.is_ready() {
             pools.put(place.server().slot, link, &limits, now);
         }
-    }
-
-    /// After a 101: the socket, and the place it keeps.
-    pub(super) fn into_bare(self) -> (Bare, Place) {
-        (self.link.into_bare(), self.place)
     }
 }

@@ -30,7 +30,7 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    pub(super) fn new((server, place): (Bare, Place), silence_max: Duration) -> Self {
+    pub(super) fn new(server: Bare, place: Place, silence_max: Duration) -> Self {
         Self { server, place, silence_max }
     }
 

@@ -165,11 +165,12 @@ fn proxy() -> impl Strategy<Value = Proxy> {
     let path = || "(/[a-z]{1,5}){0,3}/".prop_map(read::<PathPrefix>);
     let balance = prop_oneof![Just(Balance::LeastRequests), Just(Balance::RoundRobin)];
     let times = [interval(), interval(), interval(), interval(), interval()];
-    let numbers = (count(), count(), any::<u32>());
+    let numbers = (count(), count(), any::<u32>(), any::<bool>());
     let upstream = (name(), vec(url(), 0..3), balance, times, numbers).prop_map(
-        |(name, servers, balance, times, (idle_max, requests_max, failures_max))| {
+        |(name, servers, balance, times, (idle_max, requests_max, failures_max, http2))| {
             let [connect_timeout, response_timeout, body_timeout, keepalive, ejection] = times;
             Upstream {
+                http2,
                 balance,
                 connect_timeout,
                 response_timeout,

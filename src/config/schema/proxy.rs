@@ -41,6 +41,9 @@ pub struct Upstream {
     /// of the system.
     #[serde(default)]
     pub ca: String,
+    /// Whether they are spoken to by HTTP/2: all requests share one connection of a shard.
+    #[serde(default)]
+    pub http2: bool,
     /// Which server gets the next request.
     #[serde(default)]
     pub balance: Balance,
@@ -88,6 +91,7 @@ impl Upstream {
             name: name.into(),
             servers,
             ca: String::new(),
+            http2: false,
             balance: Balance::default(),
             connect_timeout: Self::default_connect_timeout(),
             response_timeout: Self::default_response_timeout(),
