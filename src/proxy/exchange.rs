@@ -11,7 +11,7 @@ use hyper::body::{Body as _, Incoming};
 use smallvec::SmallVec;
 
 use super::activity::Activity;
-use super::body::{Download, Upload};
+use super::download::Download;
 use super::error::ProxyError;
 use super::group::Limits;
 use super::headers::{self, Forwarding};
@@ -19,6 +19,7 @@ use super::link::Link;
 use super::pool::{ConnectError, Lease, Pools, connect};
 use super::table::Route;
 use super::tunnel::Tunnel;
+use super::upload::Upload;
 use crate::config::schema::HostHeader;
 
 /// What is wrong with a 101 out of nothing.

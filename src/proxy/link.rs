@@ -14,7 +14,7 @@ use hyper::client::conn::{TrySendError, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::activity::{Activity, Watch};
-use super::body::Upload;
+use super::upload::Upload;
 use crate::net::{LocalExec, Transport};
 
 /// Largest head of a response, and hyper's read buffer at most.

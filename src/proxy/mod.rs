@@ -1,8 +1,8 @@
 //! The reverse proxy: requests that are no streams of ours go to the app servers behind.
 //!
 //! ```text
-//! client ─► route (table) ─► headers ─► a server of the group (group) ─► its link (pool, link) ─► server
-//! client ◄─────── body ◄──── headers ◄────────────────────────────────────┘
+//! client ─► route (table) ─► headers ─► a server (group) ─► its link (pool, link) ─► upload ─► server
+//! client ◄─────── download ◄── headers ◄────────────────────────────────────────────┘
 //! ```
 //!
 //! Nothing is buffered: bodies pass frame by frame, as fast as the slower side. A server's connection
@@ -10,7 +10,7 @@
 //! may have reached a server is sent again only where that cannot do harm. Called by `http`.
 
 mod activity;
-mod body;
+mod download;
 mod error;
 mod exchange;
 mod group;
@@ -19,8 +19,9 @@ mod link;
 mod pool;
 mod table;
 mod tunnel;
+mod upload;
 
-pub use body::Download;
+pub use download::Download;
 pub use error::ProxyError;
 pub use exchange::{Asking, Exchange};
 pub use tunnel::Tunnel;

@@ -1,4 +1,4 @@
-//! Bodies on their way: frame by frame, with a watch on those that stop.
+//! A response's body on its way to the client: frame by frame, with a watch on one that stops.
 
 use std::io;
 use std::pin::Pin;
@@ -10,58 +10,6 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::activity::Activity;
 use super::pool::Lease;
-
-/// A request's body, to the server.
-#[derive(Debug)]
-pub(super) struct Upload {
-    incoming: Option<Incoming>,
-    activity: Activity,
-}
-
-impl Upload {
-    pub(super) fn new(incoming: Option<Incoming>, activity: Activity) -> Self {
-        let upload = Self { incoming, activity };
-        upload.note_end();
-        upload
-    }
-
-    fn note_end(&self) {
-        if self.is_end_stream() {
-            self.activity.end_client();
-        }
-    }
-}
-
-impl Body for Upload {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
-        let polled = Pin::new(incoming).poll_frame(cx);
-        match &polled {
-            Poll::Pending => self.activity.await_client(),
-            Poll::Ready(Some(Err(_))) => self.activity.fail_client(),
-            Poll::Ready(Some(Ok(_))) => {
-                self.activity.note();
-                self.note_end();
-            }
-            Poll::Ready(None) => self.activity.end_client(),
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
-    }
-}
 
 /// A response's body, from the server. Holds the server's connection until the body has ended.
 #[derive(Debug)]
