@@ -21,6 +21,7 @@ use super::pool::{ConnectError, Lease, Pools, connect};
 use super::table::Route;
 use super::tunnel::Tunnel;
 use crate::config::schema::HostHeader;
+use crate::request_body::{BodyFault, RequestBody};
 
 /// Most servers that are tried for one request.
 const SERVERS_MAX: usize = 3;
@@ -55,7 +56,7 @@ impl Asking<'_> {
     ///
     /// # Errors
     /// None did.
-    pub async fn send(self, body: Option<Incoming>) -> Result<Exchange, ProxyError> {
+    pub async fn send(self, body: Option<RequestBody>) -> Result<Exchange, ProxyError> {
         let Self { pools, route, head, upgrade } = self;
         let group = &route.group;
         let activity = Activity::new();
@@ -80,7 +81,7 @@ impl Asking<'_> {
                     return finish(route, lease, response, activity, upgrade).await;
                 }
                 Err(Failure { error, request: again }) => {
-                    if !matches!(error, ProxyError::Body) {
+                    if !matches!(error, ProxyError::Body(_)) {
                         group.note_failure(at, Instant::now());
                     }
                     tracing::debug!(%error, server = %place.server().url.authority, "a server failed");
@@ -151,10 +152,10 @@ impl Attempt<'_> {
         let group_name = group.name.clone();
         match sent {
             Some(Ok(response)) => Ok((link, response)),
-            Some(Err(_)) if self.activity.client_failed() => {
-                Err(Failure { error: ProxyError::Body, request: None })
-            }
             Some(Err(mut failed)) => {
+                if let Some(fault) = self.activity.client_failed() {
+                    return Err(Failure { error: ProxyError::Body(fault), request: None });
+                }
                 let request = failed.take_message().or(copy);
                 let error = io::Error::other(failed.into_error());
                 Err(Failure {
@@ -163,7 +164,7 @@ impl Attempt<'_> {
                 })
             }
             None if self.activity.awaits_client() => {
-                Err(Failure { error: ProxyError::Body, request: None })
+                Err(Failure { error: ProxyError::Body(BodyFault::Broken), request: None })
             }
             None => {
                 let after = group.limits.response_timeout;

@@ -39,6 +39,7 @@ use self::pool::Pools;
 use self::table::Table;
 use crate::config::schema::{self, DEFAULT_UPSTREAM, Route, Upstream};
 use crate::net::Peer;
+use crate::request_body::RequestBody;
 
 /// Routes and groups as configured: shared by all shards.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub struct Plan {
     /// Servers of all groups.
     slots: usize,
     tunnel_silence_max: Duration,
+    /// Bytes of a request's body, where there is a bound.
+    body_bytes_max: Option<u64>,
     /// Whose `Forwarded` and `X-Forwarded-*` are believed.
     trusted: Vec<IpNet>,
 }
@@ -68,6 +71,7 @@ impl Plan {
             table: Table::new(routes, &groups),
             slots,
             tunnel_silence_max: proxy.upgrade_idle_timeout.0,
+            body_bytes_max: Some(proxy.body_bytes_max.0 as u64).filter(|max| *max > 0),
             trusted: proxy.trusted.iter().map(|network| network.0).collect(),
         }
     }
@@ -121,6 +125,14 @@ impl Proxy {
         headers::to_server(&mut head, route, &forwarding);
         let upgrade = upgrade.map(|_| self.plan.tunnel_silence_max);
         Ok(Some(Asking { pools: &self.pools, route, head, upgrade }))
+    }
+
+    /// Bounds a request's body.
+    ///
+    /// # Errors
+    /// It says already that it is too large.
+    pub fn bound(&self, body: &mut RequestBody) -> Result<(), ProxyError> {
+        self.plan.body_bytes_max.map_or(Ok(()), |max| body.limit(max)).map_err(ProxyError::Body)
     }
 
     /// Closes the connections that nobody has used for long. Called now and then.

@@ -100,8 +100,9 @@ impl<H: Handler> Acceptor<H> {
         address: SocketAddr,
         take_over: impl Fn(Takeover, Permit) + 'static,
     ) {
+        // To drop the socket is to close it.
+        let Ok(permit) = self.places.take(address.ip()) else { return };
         let peer = Peer::new(address, Scheme::Http);
-        let permit = self.places.take();
         let handler = Rc::clone(&self.handler);
         let (options, until) = (self.options, self.until);
         let mut lifecycle = self.lifecycle.clone();
@@ -110,6 +111,7 @@ impl<H: Handler> Acceptor<H> {
             let shutdown = async move { lifecycle.reached(until).await };
             match serve(stream, peer, handler, options, shutdown).await {
                 Outcome::Closed => {}
+                Outcome::Cut(cut) => permit.count_cut(cut),
                 Outcome::Takeover(takeover) => take_over(takeover, permit),
             }
         });

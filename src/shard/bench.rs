@@ -3,7 +3,7 @@
 //! benches, which say what they count on.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -97,8 +97,13 @@ impl Fanout {
             KeyBounds::default(),
         ));
         let metrics = Arc::<ShardMetrics>::default();
-        let places =
-            Places::new(Arc::default(), usize::MAX, ListenerName::Public, Arc::clone(&metrics));
+        let places = Places::new(
+            Arc::default(),
+            usize::MAX,
+            ListenerName::Public,
+            Arc::clone(&metrics),
+            Arc::default(),
+        );
         let streams = Streams::new(&config, Arc::clone(&hub), mailbox, Arc::clone(&metrics))?;
         Ok(Self { hub, metrics, places, streams, _runtime: runtime })
     }
@@ -111,7 +116,8 @@ impl Fanout {
         let subscription =
             Subscription { filters, cursor: Cursor::Live, limit: None, max_duration: None };
         let takeover = Takeover { socket, subscription, version: Version::HTTP_11 };
-        self.streams.open_socket(takeover, self.places.take())
+        let permit = self.places.take(Ipv4Addr::LOCALHOST.into());
+        self.streams.open_socket(takeover, permit.expect("addresses are not counted here"))
     }
 
     /// Orders a batch and puts it into the mailbox, as a publisher's request does.
