@@ -46,6 +46,12 @@ impl Clock {
         self.since = Instant::now();
     }
 
+    /// The connection has been told to end: it is not to be idle for long any more.
+    pub(super) fn hurry(&mut self) {
+        self.patience.idle = self.patience.idle.min(self.patience.head);
+        self.restart();
+    }
+
     /// Ready when the connection has been in `phase` for too long.
     pub(super) fn poll_overdue(&mut self, phase: Phase, cx: &mut Context<'_>) -> Poll<()> {
         if phase != self.phase {

@@ -133,7 +133,6 @@ pub(super) async fn serve_http2<H: Handler>(
             let is_overdue = clock.poll_overdue(phase, cx).is_ready();
             if is_overdue {
                 cut = Some(if phase == Phase::Idle { Cut::Idle } else { Cut::SlowHead });
-                clock.restart();
             }
             // It was told to go, and still has nothing, or still asks.
             let patience = options.requests_max.saturating_add(options.http2.streams_max.into());
@@ -147,6 +146,7 @@ pub(super) async fn serve_http2<H: Handler>(
                 return Poll::Pending;
             }
             is_going_away = true;
+            clock.hurry();
             connection.as_mut().graceful_shutdown();
         }
     })

@@ -42,13 +42,16 @@ pub(crate) struct Raw {
     connection: Connection,
     /// Why the gateway has said that the connection ends.
     going_away: Option<u32>,
+    /// Whether PINGs are answered.
+    pub(crate) answers_pings: bool,
 }
 
 impl Raw {
     /// Connects, and sends the preface with empty SETTINGS.
     #[track_caller]
     pub(crate) fn open(addr: SocketAddr) -> Self {
-        let mut raw = Self { connection: Connection::open(addr), going_away: None };
+        let mut raw =
+            Self { connection: Connection::open(addr), going_away: None, answers_pings: true };
         raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
         raw.send(&frame(SETTINGS, 0, 0, &[]));
         raw
@@ -153,7 +156,7 @@ impl Raw {
                     }
                     RST_STREAM => Verdict::Reset(id, code(0)),
                     HEADERS => Verdict::Answer(id, payload[0]),
-                    PING if flags & ACK == 0 => {
+                    PING if flags & ACK == 0 && self.answers_pings => {
                         self.send(&frame(PING, ACK, 0, &payload));
                         continue;
                     }

@@ -93,6 +93,21 @@ fn a_connection_whose_requests_are_over_is_kept_for_a_while() {
 }
 
 #[test]
+fn a_client_that_ignores_goaway_is_closed_all_the_same() {
+    let gateway = with("REQUESTS_PER_CONNECTION_MAX", "1")
+        .env("TIDEGATE__SERVER__HEADER_TIMEOUT", "300ms")
+        .start();
+    let mut client = Raw::open(gateway.public);
+    // h2 waits for the answer to a PING before it takes the connection for idle.
+    client.answers_pings = false;
+    client.send(&get(1, "/nothing"));
+    let begun = Instant::now();
+    assert_eq!(client.expect_goaway(), NO_ERROR);
+    client.expect_closed();
+    assert!(begun.elapsed() < Duration::from_secs(5), "closed after {:?}", begun.elapsed());
+}
+
+#[test]
 fn a_connection_that_has_asked_often_enough_is_told_to_go() {
     let gateway = with("REQUESTS_PER_CONNECTION_MAX", "3").start();
     let mut client = Raw::open(gateway.public);
