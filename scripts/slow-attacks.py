@@ -12,6 +12,7 @@ import argparse
 import http.client
 import http.server
 import json
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -65,6 +66,11 @@ class Apps(http.server.ThreadingHTTPServer):
 
     request_queue_size = 4096
     daemon_threads = True
+
+
+def serve(port):
+    """The app server: a process of its own, so that its threads do not delay what is measured."""
+    Apps(("127.0.0.1", port), App).serve_forever()
 
 
 class Healthy:
@@ -138,8 +144,7 @@ def main():
     options = parser.parse_args()
     public, internal, app = (options.port + offset for offset in range(3))
 
-    server = Apps(("127.0.0.1", app), App)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    multiprocessing.Process(target=serve, args=(app,), daemon=True).start()
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
         config.write(
             f'[server]\nlisten = "127.0.0.1:{public}"\ninternal = "127.0.0.1:{internal}"\n'
