@@ -105,7 +105,7 @@ deny: $(CARGO_DENY) ## Check the dependencies' licences, versions and sources
 
 # --- Benchmarks: not part of `make test`, see benches/README.md ------------------------------------
 
-.PHONY: bench-micro bench-instructions
+.PHONY: bench-micro bench-instructions bench-slow
 
 bench-micro: toolchain ## Time each part of the data path; A=NAME runs those whose name holds it
 	cargo bench --locked --features bench --bench micro -- $(A)
@@ -116,6 +116,11 @@ bench-instructions: $(GUNGRAUN) ## Count instructions against benches/instructio
 		--bench instructions -- --output-format=json >$(CARGO_TARGET_DIR)/instructions.json
 	@python3 scripts/compare-instructions.py $(CARGO_TARGET_DIR)/instructions.json \
 		benches/instructions.txt $(A)
+
+bench-slow: toolchain ## What slow attacks do to a client that behaves; ARGS="--seconds 5" for a look
+	@NO_SERVICES=1 sh scripts/install-packages.sh slowhttptest:slowhttptest python3:python3
+	cargo build --locked --release --bin tidegate
+	python3 scripts/slow-attacks.py $(CARGO_TARGET_DIR)/release/tidegate $(ARGS)
 
 # Like cargo-deny, a tool of its own.
 $(GUNGRAUN): | toolchain

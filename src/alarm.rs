@@ -4,9 +4,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::time::{Sleep, sleep_until};
 
@@ -31,42 +30,12 @@ impl Alarm {
     }
 }
 
-/// An alarm as hyper's timer, for a connection that waits for one thing at a time: the head of each
-/// request. hyper wants it to be `Send`, hence the lock, which nobody else ever holds.
-#[derive(Clone, Debug, Default)]
-pub struct AlarmTimer(Arc<Mutex<Alarm>>);
-
-struct AlarmSleep {
-    due: Instant,
-    timer: AlarmTimer,
-}
-
-impl hyper::rt::Timer for AlarmTimer {
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        self.sleep_until(Instant::now() + duration)
-    }
-
-    fn sleep_until(&self, due: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        Box::pin(AlarmSleep { due, timer: self.clone() })
-    }
-}
-
-impl hyper::rt::Sleep for AlarmSleep {}
-
-impl Future for AlarmSleep {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut alarm = self.timer.0.lock().unwrap_or_else(PoisonError::into_inner);
-        alarm.poll(self.due, cx)
-    }
-}
-
 /// What belongs here: when it goes off.
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::future::poll_fn;
+    use std::time::Duration;
 
     #[tokio::test(flavor = "current_thread")]
     async fn the_last_deadline_counts_whichever_way_it_moved() {
@@ -78,16 +47,5 @@ mod tests {
         }
         poll_fn(|cx| alarm.poll(begin + ms(80), cx)).await;
         assert!((ms(80)..ms(5000)).contains(&begin.elapsed()), "{:?}", begin.elapsed());
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn one_alarm_serves_one_wait_after_the_other() {
-        use hyper::rt::Timer as _;
-        let (begin, timer) = (Instant::now(), AlarmTimer::default());
-        drop(timer.sleep(Duration::from_secs(60)));
-        timer.sleep(Duration::from_millis(20)).await;
-        timer.sleep(Duration::from_millis(30)).await;
-        let took = begin.elapsed();
-        assert!((Duration::from_millis(50)..Duration::from_secs(5)).contains(&took), "{took:?}");
     }
 }

@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::net::{self, SocketOptions};
 use crate::proxy::Plan;
 use crate::publish::Rules;
-use crate::shard::{Lifecycle, LifecycleWatch, Shard};
+use crate::shard::{Addresses, Lifecycle, LifecycleWatch, Shard};
 use crate::sse::Epoch;
 use crate::subscribe::control::ControlEvents;
 use crate::sync::Mailbox;
@@ -146,6 +146,8 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let (died_tx, mut died) = mpsc::channel(shard_count);
     let connections = Arc::new(AtomicUsize::new(0));
     let tls_address = tls.as_ref().map(|(listeners, _)| address_of(listeners)).transpose()?;
+    let trusted = config.proxy.trusted.iter().map(|network| network.0).collect();
+    let addresses = Arc::new(Addresses::new(server.connections_per_address_max, trusted));
     tracing::info!(
         public = %address_of(&public)?,
         internal = %address_of(&internal)?,
@@ -188,6 +190,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
             admin,
             proxy: Arc::clone(&proxy),
             connections: (Arc::clone(&connections), connections_max),
+            addresses: Arc::clone(&addresses),
             lifecycle,
             drained: drained_tx.clone(),
         };

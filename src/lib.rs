@@ -20,7 +20,8 @@
 //! waits in a ring (`shard/ring.rs`) that drops its oldest and owes a gap. Every delivery is
 //! counted ([`metrics`]).
 //!
-//! **Every other request** goes through the [`proxy`] to an app server, and its answer comes back.
+//! **Every other request** goes through the [`proxy`] to an app server, and its answer comes back; a
+//! body on its way in ([`request_body`]) has a bound and a pace.
 //!
 //! `ARCHITECTURE.md` has the thread model, the invariants and the reasons.
 
@@ -41,6 +42,7 @@ pub mod net;
 pub mod proxy;
 pub mod publish;
 pub mod query;
+pub mod request_body;
 pub mod shard;
 pub mod sse;
 pub mod subscribe;

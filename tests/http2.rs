@@ -5,8 +5,16 @@ mod support;
 
 #[path = "slow/account.rs"]
 mod account;
+#[path = "http2/floods.rs"]
+mod floods;
 #[path = "http2/frames.rs"]
 mod frames;
+#[path = "http2/raw.rs"]
+mod raw;
+#[path = "http2/spec.rs"]
+mod spec;
+#[path = "http2/stalls.rs"]
+mod stalls;
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

@@ -14,7 +14,7 @@ use http_body_util::Empty;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{Connection, Deadline, Gateway, Received, Subscriber, eventually, metrics, pause};
 use tidegate::http::guard::Limits;
-use tidegate::http::{Answer, Handler, LeftoverBounds, Options, serve, text};
+use tidegate::http::{Answer, Handler, Http2Options, LeftoverBounds, Options, serve, text};
 use tidegate::net::{Peer, Scheme, Transport};
 use tokio::task::LocalSet;
 
@@ -236,7 +236,15 @@ fn serve_panicky() -> SocketAddr {
             let options = Options {
                 limits: Limits::default(),
                 header_timeout: timeout,
-                http2_streams_max: 16,
+                keepalive_timeout: timeout,
+                requests_max: u64::MAX,
+                body_rate_min: 0,
+                http2: Http2Options {
+                    streams_max: 16,
+                    control_frames_max: 1000,
+                    window_timeout: timeout,
+                    ping_interval: timeout,
+                },
                 leftover: LeftoverBounds { bytes_max: 0, timeout },
             };
             let handler = Rc::new(Panicky);

@@ -51,11 +51,25 @@ pub struct Server {
     pub drain: Interval,
     /// Longest wait for a request's complete head.
     pub header_timeout: Interval,
+    /// Bytes of a request's head.
+    pub header_bytes_max: Bytes,
+    /// Fields of a request's head.
+    pub header_fields_max: usize,
+    /// Bytes of a request line; over HTTP/2, of a path.
+    pub request_line_bytes_max: Bytes,
+    /// Longest wait for the next request of a connection that has none.
+    pub keepalive_timeout: Interval,
+    /// Requests of one public connection; 0 for as many as come.
+    pub requests_per_connection_max: u64,
     /// Longest wait for a request's complete body.
     pub body_timeout: Interval,
+    /// Bytes a second that a request's body comes with at least; 0 for any.
+    pub body_rate_min: Bytes,
     /// Connections the public listener holds, all shards together; 0 derives it from the
     /// process's descriptor limit.
     pub connections_max: usize,
+    /// Connections the public listener holds from one address; 0 for as many as come.
+    pub connections_per_address_max: u32,
     /// Connections the kernel queues per listening socket before accept.
     pub accept_backlog: u32,
     /// SO_SNDBUF of a stream's socket. What waits beyond it waits in the ring.
@@ -68,6 +82,12 @@ pub struct Server {
     pub http2_streams_max: u32,
     /// Whether public connections begin with a PROXY protocol header, from those in `proxy.trusted`.
     pub proxy_protocol: bool,
+    /// Frames of an HTTP/2 connection, in ten seconds, that carry nothing.
+    pub http2_control_frames_max: u32,
+    /// How long a client of HTTP/2 may have no room for a response that waits.
+    pub http2_window_timeout: Interval,
+    /// Silence after which a client of HTTP/2 is asked for a sign of life.
+    pub http2_ping_interval: Interval,
 }
 
 /// What a subscriber's stream looks like and how much of it may wait.
@@ -248,14 +268,24 @@ impl Default for Server {
             shards: 0,
             drain: Interval(Duration::from_secs(30)),
             header_timeout: Interval(Duration::from_secs(10)),
+            header_bytes_max: Bytes::kib(64),
+            header_fields_max: 100,
+            request_line_bytes_max: Bytes::kib(64),
+            keepalive_timeout: Interval(Duration::from_secs(60)),
+            requests_per_connection_max: 100_000,
             body_timeout: Interval(Duration::from_secs(30)),
+            body_rate_min: Bytes(240),
             connections_max: 0,
+            connections_per_address_max: 0,
             accept_backlog: 4096,
             send_buffer: Bytes::kib(64),
             tcp_user_timeout: Interval(Duration::from_secs(60)),
             tcp_keepalive: Interval(Duration::from_secs(60)),
             http2_streams_max: 256,
             proxy_protocol: false,
+            http2_control_frames_max: 1000,
+            http2_window_timeout: Interval(Duration::from_secs(60)),
+            http2_ping_interval: Interval(Duration::from_secs(30)),
         }
     }
 }

@@ -28,11 +28,23 @@ const TCP_USER_TIMEOUT_MAX: Interval = Interval(Duration::from_secs(24 * 3600));
 /// The kernel's sizes are signed 32-bit, and it doubles what it is told.
 const SEND_BUFFER_MAX: Bytes = Bytes::mib(512);
 
+/// Room for a request of any browser, and hyper's smallest buffer.
+const HEADER_BYTES_MIN: Bytes = Bytes::kib(8);
+/// A connection can hold this much without having asked for anything.
+const HEADER_BYTES_MAX: Bytes = Bytes::mib(1);
+/// Of a head that is still quick to look through.
+const HEADER_FIELDS_MAX: usize = 1000;
+/// A path of 200 bytes and its method.
+const REQUEST_LINE_BYTES_MIN: Bytes = Bytes(256);
+
 /// Longest time that something acknowledged may be in the operating system only.
 const FSYNC_MAX: Interval = Interval(Duration::from_secs(60));
 /// One write of the log has at most as much as a file.
 const LOG_SEGMENT_MIN: Bytes = Bytes::mib(1);
 const LOG_SEGMENT_MAX: Bytes = Bytes::mib(1024);
+
+/// A client that opens a connection, and closes a page with a few dozen streams, sends as many.
+const HTTP2_CONTROL_FRAMES_MIN: u32 = 100;
 
 const MILLISECOND: Interval = Interval(Duration::from_millis(1));
 const SECOND: Interval = Interval(Duration::from_secs(1));
@@ -101,6 +113,12 @@ fn server(server: &Server, broken: &mut Broken) {
     broken.at_most("server.shards", server.shards, SHARDS_MAX);
     broken.at_least("server.drain", server.drain, MILLISECOND);
     broken.at_least("server.header_timeout", server.header_timeout, MILLISECOND);
+    let head = server.header_bytes_max;
+    broken.within("server.header_bytes_max", head, HEADER_BYTES_MIN, HEADER_BYTES_MAX);
+    broken.within("server.header_fields_max", server.header_fields_max, 1, HEADER_FIELDS_MAX);
+    let line = server.request_line_bytes_max;
+    broken.at_least("server.request_line_bytes_max", line, REQUEST_LINE_BYTES_MIN);
+    broken.at_least("server.keepalive_timeout", server.keepalive_timeout, MILLISECOND);
     broken.at_least("server.body_timeout", server.body_timeout, MILLISECOND);
     // listen(2) takes an int.
     broken.within("server.accept_backlog", server.accept_backlog, 1, i32::MAX.unsigned_abs());
@@ -109,6 +127,10 @@ fn server(server: &Server, broken: &mut Broken) {
     broken.within("server.tcp_user_timeout", user_timeout, MILLISECOND, TCP_USER_TIMEOUT_MAX);
     broken.within("server.tcp_keepalive", server.tcp_keepalive, SECOND, TCP_KEEPALIVE_MAX);
     broken.at_least("server.http2_streams_max", server.http2_streams_max, 1);
+    let frames = server.http2_control_frames_max;
+    broken.at_least("server.http2_control_frames_max", frames, HTTP2_CONTROL_FRAMES_MIN);
+    broken.at_least("server.http2_window_timeout", server.http2_window_timeout, MILLISECOND);
+    broken.at_least("server.http2_ping_interval", server.http2_ping_interval, MILLISECOND);
 }
 
 fn stream(stream: &Stream, publish: &Publish, broken: &mut Broken) {

@@ -10,33 +10,35 @@
 //!   requests received on that connection" (RFC 9112, 9.6), so bytes the client has pipelined behind
 //!   it are not owed an answer.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Version};
 use hyper::body::{Body, Incoming};
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::clock::{Clock, Patience, Phase};
 use super::guard::{Guard, Limits};
-use super::io::{Sniffed, Watch};
+use super::http2::serve_http2;
+use super::in_progress::{Requests, Sending};
+use super::io::{Inspector, LINGER, Sniffed, Watch};
 use super::leftover::{LeftoverBounds, settle};
 use super::{RequestBody, ResponseBody, problem};
-use crate::alarm::AlarmTimer;
 use crate::error::Problem;
-use crate::net::{LocalExec, Peer, Transport};
+use crate::net::{Peer, Transport};
 use crate::proxy::Tunnel;
 use crate::subscribe::Subscription;
 
@@ -46,31 +48,48 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Read at first: most requests fit, so that sniffing costs no further read.
 const SNIFF_BYTES: usize = 1024;
 
-/// hyper's buffer of one HTTP/2 stream (400 KiB by default): it lies behind the ring, where nothing
-/// can be dropped any more, so it is kept small.
-const HTTP2_SEND_BUFFER_BYTES: usize = 16 * 1024;
+/// Fields of a head that hyper has room for without an allocation.
+const HTTP1_FIELDS_INLINE: usize = 100;
 
 /// Longest wait for the first request of a connection that was accepted when the shutdown began.
 const LAST_REQUEST: Duration = Duration::from_millis(100);
-
-/// Silence after which an HTTP/2 client is asked for a sign of life, and how long it may take.
-const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
-const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// HTTP/2 header list of a request.
-const HTTP2_HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
 
 /// How a connection may behave.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Longest wait for a request's complete head.
     pub header_timeout: Duration,
-    /// Streams of one HTTP/2 connection.
-    pub http2_streams_max: u32,
+    /// Longest wait for the next request of a connection that has none.
+    pub keepalive_timeout: Duration,
+    /// Requests of one connection.
+    pub requests_max: u64,
+    /// Bytes a second that a request's body comes with at least; 0 for any.
+    pub body_rate_min: u64,
     /// What may be left of a request's body.
     pub leftover: LeftoverBounds,
-    /// What an HTTP/1 request's head may be. hyper's read buffer grows to `head_bytes_max`.
+    /// What a request's head may be. hyper's read buffer grows to `head_bytes_max`.
     pub limits: Limits,
+    /// What only HTTP/2 has.
+    pub http2: Http2Options,
+}
+
+/// How an HTTP/2 connection may behave.
+#[derive(Clone, Copy, Debug)]
+pub struct Http2Options {
+    /// Streams at a time.
+    pub streams_max: u32,
+    /// Frames in ten seconds that carry nothing.
+    pub control_frames_max: u32,
+    /// How long the client may give no window for a response that waits.
+    pub window_timeout: Duration,
+    /// Silence after which the client is asked for a sign of life.
+    pub ping_interval: Duration,
+}
+
+impl Options {
+    fn patience(&self) -> Patience {
+        Patience { head: self.header_timeout, idle: self.keepalive_timeout }
+    }
 }
 
 /// A route's answer.
@@ -116,10 +135,23 @@ pub struct Takeover {
 pub enum Outcome {
     /// It is closed.
     Closed,
+    /// It was closed for what its client did.
+    Cut(Cut),
     /// It goes on as a stream, outside hyper.
     Takeover(Takeover),
     /// It goes on with another protocol, between the client and an app server.
     Tunnel(Transport, Box<Tunnel>),
+}
+
+/// Why a connection was closed although its client was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// A request's head did not come in time.
+    SlowHead,
+    /// It had no request for too long.
+    Idle,
+    /// Too many frames that carry nothing.
+    Flood,
 }
 
 /// Serves a connection until it closes, is taken over, or `shutdown` resolves and the request in
@@ -132,6 +164,7 @@ pub async fn serve<H: Handler>(
     shutdown: impl Future<Output = ()>,
 ) -> Outcome {
     let peer = Rc::new(peer);
+    let clock = Clock::new(options.patience(), Instant::now());
     let mut shutdown = pin!(shutdown);
     let mut is_shut_down = false;
     // Polled again after it is ready: here, and then while requests are served.
@@ -154,14 +187,14 @@ pub async fn serve<H: Handler>(
     };
     match sniffed {
         Ok(Ok(Protocol::Http1)) => {
-            serve_http1(stream, peer, prefix, handler, options, shutdown).await
+            serve_http1(stream, peer, prefix, handler, options, clock, shutdown).await
         }
         Ok(Ok(Protocol::Http2)) => {
-            serve_http2(stream, peer, prefix, handler, options, shutdown).await;
-            Outcome::Closed
+            serve_http2(stream, peer, prefix, handler, options, clock, shutdown).await
         }
-        // The client left, or was silent too long, before it said anything.
-        Ok(Err(_)) | Err(_) => Outcome::Closed,
+        // The client left before it said anything.
+        Ok(Err(_)) => Outcome::Closed,
+        Err(_) => Outcome::Cut(Cut::SlowHead),
     }
 }
 
@@ -187,22 +220,22 @@ async fn sniff(stream: &mut Transport, prefix: &mut BytesMut) -> io::Result<Prot
 
 /// Answers a request, or says why it is `refused`: at once if that is known, or in place of what the
 /// route makes of a broken body.
-async fn answer<H: Handler>(
+pub(super) async fn answer<H: Handler>(
     handler: Rc<H>,
     request: Request<Incoming>,
     peer: &Peer,
-    leftover: LeftoverBounds,
+    options: &Options,
     refused: impl Fn() -> Option<Response<ResponseBody<H::Stream>>>,
 ) -> Answer<H::Stream> {
     if let Some(refused) = refused() {
         return Answer::Response(refused);
     }
     let (head, body) = request.into_parts();
-    let mut body = RequestBody::new(body);
+    let mut body = RequestBody::new(body, options.body_rate_min);
     let awaited = head.headers.contains_key(EXPECT);
     let mut answer = handler.handle(head, &mut body, peer).await;
     if let Answer::Response(response) = &mut answer {
-        settle(response, body, awaited, leftover).await;
+        settle(response, body, awaited, options.leftover).await;
     }
     refused().map_or(answer, Answer::Response)
 }
@@ -242,43 +275,49 @@ async fn serve_http1<H: Handler>(
     prefix: BytesMut,
     handler: Rc<H>,
     options: Options,
+    mut clock: Clock,
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Outcome {
     let recorded = Recorded::default();
     let watch = Rc::new(Watch::new(Guard::new(options.limits)));
-    let requests = Cell::new(0);
+    let requests = Rc::new(Requests::default());
     let service = service_fn(|request: Request<Incoming>| {
-        requests.update(|requests| requests + 1);
-        let number = requests.get();
+        let asked = requests.begin();
         let version = request.version();
         let (handler, peer) = (Rc::clone(&handler), Rc::clone(&peer));
         let (recorded, watch) = (Rc::clone(&recorded), Rc::clone(&watch));
         Box::pin(async move {
-            let refused = || refused(number, &watch);
-            match answer(handler, request, &peer, options.leftover, refused).await {
-                Answer::Response(response) => Ok::<_, Infallible>(response),
+            let refused = || refused(asked.number, &watch);
+            let mut response = match answer(handler, request, &peer, &options, refused).await {
+                Answer::Response(response) => response,
                 Answer::Upgrade(response, tunnel) => {
                     *recorded.borrow_mut() = Some(Next::Tunnel(tunnel));
-                    Ok(response)
+                    return Ok(response.map(|body| Sending::new(body, asked, None)));
                 }
                 Answer::Stream(subscription) => {
                     *recorded.borrow_mut() = Some(Next::Stream(subscription, version));
                     watch.flushed.set(false);
-                    pending().await
+                    return pending().await;
                 }
+            };
+            if asked.number >= options.requests_max {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
+            Ok::<_, Infallible>(response.map(|body| Sending::new(body, asked, None)))
         })
     });
-    let io = TokioIo::new(Sniffed::new(prefix, stream, Some(Rc::clone(&watch))));
-    let mut connection = http1::Builder::new()
-        .pipeline_flush(false)
-        .half_close(false)
-        .timer(AlarmTimer::default())
-        .header_read_timeout(options.header_timeout)
-        .max_buf_size(options.limits.head_bytes_max)
-        .serve_connection(io, service);
+    let inspector = Inspector::Guard(Rc::clone(&watch));
+    let io = TokioIo::new(Sniffed::new(prefix, stream, inspector));
+    let mut builder = http1::Builder::new();
+    builder.pipeline_flush(false).half_close(false).max_buf_size(options.limits.head_bytes_max);
+    // hyper has room for so many on its stack, and takes an allocation a request for any other number.
+    if options.limits.fields_max > HTTP1_FIELDS_INLINE {
+        builder.max_headers(options.limits.fields_max);
+    }
+    let mut connection = builder.serve_connection(io, service);
 
     let mut shutting_down = false;
+    let mut cut = None;
     let next = poll_fn(|cx| {
         loop {
             if connection.poll_without_shutdown(cx).is_ready() {
@@ -287,6 +326,20 @@ async fn serve_http1<H: Handler>(
             }
             if recorded.borrow().as_ref().is_some_and(Next::is_stream) && watch.flushed.get() {
                 return Poll::Ready(recorded.borrow_mut().take());
+            }
+            if watch.wrote.take() {
+                clock.restart();
+            }
+            let phase = if requests.are_in_progress() {
+                Phase::Serving
+            } else if requests.total() == 0 || watch.guard.borrow().is_in_head() {
+                Phase::Head(requests.total())
+            } else {
+                Phase::Idle
+            };
+            if clock.poll_overdue(phase, cx).is_ready() {
+                cut = Some(if phase == Phase::Idle { Cut::Idle } else { Cut::SlowHead });
+                return Poll::Ready(None);
             }
             // After the request that is there: told to shut down, hyper does not read another.
             if shutting_down || shutdown.as_mut().poll(cx).is_pending() {
@@ -310,13 +363,10 @@ async fn serve_http1<H: Handler>(
         }
         Some(Next::Tunnel(_)) | None => {
             close(transport).await;
-            Outcome::Closed
+            cut.map_or(Outcome::Closed, Outcome::Cut)
         }
     }
 }
-
-/// Longest wait for a client to read the last response and close its side.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Closes so that the last response arrives: to close a socket with unread bytes is to reset it,
 /// and a reset overtakes what was sent before (RFC 9112, 9.6).
@@ -328,48 +378,4 @@ pub async fn close(mut stream: Transport) {
     let drained = async { while matches!(stream.read(&mut discarded).await, Ok(1..)) {} };
     // Whether it was in time does not matter: either way the socket closes now.
     let _ = timeout(LINGER, drained).await;
-}
-
-async fn serve_http2<H: Handler>(
-    stream: Transport,
-    peer: Rc<Peer>,
-    prefix: BytesMut,
-    handler: Rc<H>,
-    options: Options,
-    mut shutdown: Pin<&mut impl Future<Output = ()>>,
-) {
-    let service = service_fn(|request: Request<Incoming>| {
-        let (handler, peer) = (Rc::clone(&handler), Rc::clone(&peer));
-        async move {
-            let handling = Rc::clone(&handler);
-            let answered = answer(handling, request, &peer, options.leftover, || None).await;
-            Ok::<_, Infallible>(match answered {
-                // HTTP/2 has no upgrades: the route does not offer one.
-                Answer::Response(response) | Answer::Upgrade(response, _) => response,
-                Answer::Stream(subscription) => {
-                    handler.open(subscription).map(ResponseBody::Stream)
-                }
-            })
-        }
-    });
-    let io = TokioIo::new(Sniffed::new(prefix, stream, None));
-    let connection = http2::Builder::new(LocalExec)
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(options.http2_streams_max)
-        .max_send_buf_size(HTTP2_SEND_BUFFER_BYTES)
-        .max_header_list_size(HTTP2_HEADER_LIST_BYTES_MAX)
-        .keep_alive_interval(HTTP2_PING_INTERVAL)
-        .keep_alive_timeout(HTTP2_PING_TIMEOUT)
-        .serve_connection(io, service);
-    let mut connection = pin!(connection);
-    let served = tokio::select! {
-        served = &mut connection => served,
-        () = &mut shutdown => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = served {
-        tracing::debug!(%error, "an HTTP/2 connection failed");
-    }
 }

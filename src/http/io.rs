@@ -1,16 +1,21 @@
-//! The socket as hyper sees it: bytes that were read to sniff the protocol come first, what the
-//! guard of an HTTP/1 connection refuses never comes, and a flush with nothing left to write is
-//! remembered, since a takeover has to wait for it.
+//! The socket as hyper sees it: bytes that were read to sniff the protocol come first. What the guard
+//! of an HTTP/1 connection refuses never comes, and a flush with nothing left to write is remembered,
+//! since a takeover has to wait for it. The frames of an HTTP/2 connection are counted.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
+use super::floods::{self, FrameMeter};
 use super::guard::{Guard, Place, Refusal};
 
 /// What an HTTP/1 connection and its socket tell each other.
@@ -18,12 +23,26 @@ pub(super) struct Watch {
     pub(super) guard: RefCell<Guard>,
     /// Set by `poll_flush`, which hyper calls only when its write buffer is empty.
     pub(super) flushed: Cell<bool>,
+    /// Set when the socket has taken something.
+    pub(super) wrote: Cell<bool>,
 }
 
 impl Watch {
     pub(super) fn new(guard: Guard) -> Self {
-        Self { guard: RefCell::new(guard), flushed: Cell::new(false) }
+        Self { guard: RefCell::new(guard), flushed: Cell::new(false), wrote: Cell::new(false) }
     }
+}
+
+/// Longest wait for a client to read the last of what it is sent and close its side.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+/// Who looks at what is read.
+pub(super) enum Inspector {
+    /// Of HTTP/1.
+    Guard(Rc<Watch>),
+    /// Of HTTP/2, whose framing hyper holds to the letter. Whether there was a flood is told in the
+    /// cell.
+    Meter(FrameMeter, Rc<Cell<bool>>),
 }
 
 /// What hyper reads in place of a head that is refused. The service answers it with the refusal: so
@@ -39,13 +58,14 @@ pub(super) struct Sniffed<I> {
     held: BytesMut,
     /// How many bytes of `held` may be passed on.
     passed: usize,
-    /// None on an HTTP/2 connection, whose framing hyper holds to the letter.
-    watch: Option<Rc<Watch>>,
+    inspector: Inspector,
+    /// While the client of an HTTP/2 connection is given time to read its end.
+    linger: Option<Pin<Box<Sleep>>>,
 }
 
 impl<I> Sniffed<I> {
-    pub(super) fn new(prefix: BytesMut, inner: I, watch: Option<Rc<Watch>>) -> Self {
-        let mut sniffed = Self { inner, held: prefix, passed: 0, watch };
+    pub(super) fn new(prefix: BytesMut, inner: I, inspector: Inspector) -> Self {
+        let mut sniffed = Self { inner, held: prefix, passed: 0, inspector, linger: None };
         sniffed.passed = sniffed.inspect_held();
         sniffed
     }
@@ -68,39 +88,64 @@ impl<I> Sniffed<I> {
 
     /// How many of the held bytes may pass; a stand-in among them, in place of a refused head.
     fn inspect_held(&mut self) -> usize {
-        let Some(watch) = &self.watch else { return self.held.len() };
-        let mut guard = watch.guard.borrow_mut();
-        let passed = guard.inspect(&self.held);
-        let Some(refusal) = guard.refusal() else { return passed };
+        let (passed, stand_in) = self.inspector.inspect(&self.held);
+        let Some(stand_in) = stand_in else { return passed };
         self.held.truncate(passed);
-        self.held.extend_from_slice(stand_in(refusal));
+        self.held.extend_from_slice(&stand_in);
         self.held.len()
     }
 
     /// Takes back out of `buffer` what may not pass, of the bytes from `begin` on.
     fn inspect_in_place(&mut self, buffer: &mut ReadBuf<'_>, begin: usize) {
-        let Some(watch) = &self.watch else { return };
-        let mut guard = watch.guard.borrow_mut();
         let bytes = &buffer.filled()[begin..];
-        let passed = guard.inspect(bytes);
-        match guard.refusal() {
+        let (passed, stand_in) = self.inspector.inspect(bytes);
+        match stand_in {
             None => self.held.extend_from_slice(&bytes[passed..]),
-            Some(refusal) => {
-                self.held.extend_from_slice(stand_in(refusal));
+            Some(stand_in) => {
+                self.held.extend_from_slice(&stand_in);
                 self.passed = self.held.len();
             }
         }
         buffer.set_filled(begin + passed);
     }
+}
 
-    /// What reading comes to once the guard lets nothing more pass.
+impl Inspector {
+    /// How many of these bytes may pass, and what takes the place of the rest where that is refused.
+    fn inspect(&mut self, bytes: &[u8]) -> (usize, Option<Cow<'static, [u8]>>) {
+        match self {
+            Self::Guard(watch) => {
+                let mut guard = watch.guard.borrow_mut();
+                let passed = guard.inspect(bytes);
+                (passed, guard.refusal().map(|refusal| stand_in(refusal).into()))
+            }
+            Self::Meter(meter, flooded) => {
+                let passed = meter.inspect(bytes, Instant::now);
+                flooded.set(meter.is_flooded());
+                (passed, meter.is_flooded().then(|| floods::stand_in().into()))
+            }
+        }
+    }
+
+    /// What reading comes to once nothing more may pass.
     fn refused(&self) -> Option<Poll<io::Result<()>>> {
-        let guard = self.watch.as_ref()?.guard.borrow();
-        Some(match guard.refusal()?.place {
-            // The answer to the stand-in ends the connection: there is nothing to wake for.
-            Place::Head { .. } => Poll::Pending,
-            Place::Body => Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
-        })
+        match self {
+            Self::Guard(watch) => Some(match watch.guard.borrow().refusal()?.place {
+                // The answer to the stand-in ends the connection: there is nothing to wake for.
+                Place::Head { .. } => Poll::Pending,
+                Place::Body => Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+            }),
+            Self::Meter(meter, _) => meter.is_flooded().then_some(Poll::Pending),
+        }
+    }
+
+    /// The socket has taken so many bytes.
+    fn note_written(&mut self, written: &Poll<io::Result<usize>>) {
+        let Poll::Ready(Ok(bytes)) = written else { return };
+        match self {
+            Self::Guard(watch) => watch.wrote.set(true),
+            Self::Meter(meter, _) => meter.sent(*bytes),
+        }
     }
 }
 
@@ -128,7 +173,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Sniffed<I> {
                 this.give(buffer);
                 return Poll::Ready(Ok(()));
             }
-            if let Some(refused) = this.refused() {
+            if let Some(refused) = this.inspector.refused() {
                 return refused;
             }
             ready!(Pin::new(&mut this.inner).poll_read(cx, buffer))?;
@@ -150,13 +195,15 @@ impl<I: AsyncRead + Unpin> AsyncRead for Sniffed<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Sniffed<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sniffed<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.inspector.note_written(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -164,7 +211,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Sniffed<I> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.inspector.note_written(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -172,13 +221,32 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Sniffed<I> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(watch) = &self.watch {
+        if let Inspector::Guard(watch) = &self.inspector {
             watch.flushed.set(true);
         }
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
+    /// An HTTP/1 connection is taken apart before it closes, and then lingers. hyper has no such way
+    /// out of HTTP/2: so it lingers here. To close a socket with unread bytes is to reset it, and a
+    /// reset overtakes a GOAWAY.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+        }
+        if matches!(this.inspector, Inspector::Guard(_)) {
+            return Poll::Ready(Ok(()));
+        }
+        let over = this.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        while over.as_mut().poll(cx).is_pending() {
+            let mut discarded = [0; 1024];
+            let mut buffer = ReadBuf::new(&mut discarded);
+            let is_open = ready!(Pin::new(&mut this.inner).poll_read(cx, &mut buffer)).is_ok();
+            if !is_open || buffer.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }

@@ -3,17 +3,23 @@
 //! hyper parses; the routes ask `subscribe` and `publish` what a request means; problems become
 //! responses in one place. Called by shards, which own the sockets before and the streams after.
 
+mod clock;
 mod connection;
+mod exec;
+mod floods;
 pub mod guard;
+mod http2;
+mod in_progress;
 mod io;
 mod leftover;
 mod problem;
 pub mod public;
 pub mod publish_route;
-mod request_body;
 mod response;
 
-pub use connection::{Answer, Handler, Options, Outcome, Takeover, close, serve};
+pub use crate::request_body::RequestBody;
+pub use connection::{
+    Answer, Cut, Handler, Http2Options, Options, Outcome, Takeover, close, serve,
+};
 pub use leftover::LeftoverBounds;
-pub use request_body::RequestBody;
 pub use response::{ResponseBody, json, method_not_allowed, not_found, problem, text};

@@ -5,6 +5,7 @@ use crate::error::Problem;
 use crate::hub::Refused;
 use crate::proxy::ProxyError;
 use crate::publish::{Fault, PublishError};
+use crate::request_body::BodyFault;
 use crate::subscribe::SubscribeError;
 use crate::topic::TopicError;
 
@@ -85,7 +86,10 @@ impl From<&ProxyError> for Problem {
             ProxyError::ConnectTimeout { .. } | ProxyError::ResponseTimeout { .. } => {
                 (504, "upstream-timeout", "Upstream timeout")
             }
-            ProxyError::Body => (408, "body-timeout", "Body timeout"),
+            ProxyError::Body(BodyFault::TooLarge(_)) => (413, "body-too-large", "Body too large"),
+            ProxyError::Body(BodyFault::Broken | BodyFault::TooSlow(_)) => {
+                (408, "body-timeout", "Body timeout")
+            }
         };
         Self::new(status, slug, title, error.to_string())
     }

@@ -58,7 +58,11 @@ pub async fn forward<S>(
         Err(ProxyError::NoRoute) => return Answer::Response(not_found(head.uri.path())),
         Err(error) => return Answer::Response(problem(&Problem::from(&error))),
     };
-    match asking.send(body.take()).await {
+    let sent = match proxy.bound(body) {
+        Ok(()) => asking.send(body.take()).await,
+        Err(error) => Err(error),
+    };
+    match sent {
         Ok(Exchange::Response(response)) => Answer::Response(response.map(proxied)),
         Ok(Exchange::Upgrade(response, tunnel)) => {
             Answer::Upgrade(response.map(proxied), Box::new(tunnel))

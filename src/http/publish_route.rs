@@ -19,6 +19,7 @@ use crate::error::Problem;
 use crate::hub::{self, Hub, Receipt};
 use crate::metrics::ShardMetrics;
 use crate::publish::{self, Batch, Format, Rules};
+use crate::request_body::{BodyError, BodyFault};
 use crate::sync::{Outcome, Settled};
 
 /// Path of the JSON publish route.
@@ -151,10 +152,8 @@ impl PublishRoute {
         if body.size_hint().lower() > max as u64 {
             return Err(too_large(max));
         }
-        timeout(self.body_timeout, collect(body, max)).await.unwrap_or_else(|_| {
-            let detail = "the request's body did not arrive in time";
-            Err(Problem::new(408, "body-timeout", "Body too slow", detail).in_field("body").into())
-        })
+        let collected = timeout(self.body_timeout, collect(body, max)).await;
+        collected.unwrap_or_else(|_| Err(too_slow("the request's body did not arrive in time")))
     }
 }
 
@@ -163,7 +162,7 @@ async fn collect(body: &mut RequestBody, max: usize) -> Result<Bytes, Refused> {
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| incomplete())?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
         if first.len().max(whole.len()) + data.len() > max {
             return Err(too_large(max));
         }
@@ -196,9 +195,18 @@ fn too_large(max: usize) -> Refused {
     Problem::new(413, "body-too-large", "Body too large", detail).in_field("body").into()
 }
 
-fn incomplete() -> Refused {
-    let detail = "the request's body ended before it was complete";
-    Problem::new(400, "incomplete-body", "Incomplete body", detail).in_field("body").into()
+fn broken(error: &BodyError) -> Refused {
+    match error {
+        BodyError::Fault(BodyFault::TooSlow(_)) => too_slow(&error.to_string()),
+        BodyError::Fault(BodyFault::TooLarge(_) | BodyFault::Broken) | BodyError::Broken(_) => {
+            let detail = "the request's body ended before it was complete";
+            Problem::new(400, "incomplete-body", "Incomplete body", detail).in_field("body").into()
+        }
+    }
+}
+
+fn too_slow(detail: &str) -> Refused {
+    Problem::new(408, "body-timeout", "Body too slow", detail).in_field("body").into()
 }
 
 /// A page in somebody's browser can send a form to any address, the loopback ones included. No

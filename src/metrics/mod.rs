@@ -68,6 +68,8 @@ pub struct ShardMetrics {
     pub publish_requests: [Cell; PUBLISH_CODES.len()],
     /// Failed attempts to accept a connection.
     pub accept_errors: Cell,
+    /// Connections that were closed for what their client did, by reason.
+    pub connections_cut: [Cell; CutReason::ALL.len()],
     /// From an accepted publish to each write of its event to a socket.
     pub fanout: Histogram<50_000>,
     /// From a publish request's complete body to its answer.
@@ -131,6 +133,23 @@ impl ListenerName {
     pub const fn as_str(self) -> &'static str {
         Self::ALL[self as usize]
     }
+}
+
+/// Why a connection was closed although its client was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutReason {
+    /// Its address has as many as it may: it was not served at all.
+    Address,
+    /// A request's head did not come in time.
+    SlowHead,
+    /// It had no request for too long.
+    Idle,
+    /// Too many HTTP/2 frames that carry nothing.
+    Flood,
+}
+
+impl CutReason {
+    const ALL: [&'static str; 4] = ["address", "slow_head", "idle", "flood"];
 }
 
 /// Why an event was not written to a stream it matched.

@@ -1,7 +1,9 @@
 //! Every metric's name, type, help and source, in one place.
 
 use super::cells::HistogramSnapshot;
-use super::{Closed, Dropped, ListenerName, PUBLISH_CODES, Protocol, Replayed, ShardMetrics};
+use super::{
+    Closed, CutReason, Dropped, ListenerName, PUBLISH_CODES, Protocol, Replayed, ShardMetrics,
+};
 use crate::sse::GapReason;
 
 /// One metric as it is listed and rendered. Values are summed over the shards.
@@ -198,6 +200,15 @@ pub const METRICS: &[Metric] = &[
         name: "tidegate_accept_errors_total",
         help: "Failed attempts to accept a connection, such as for lack of file descriptors.",
         source: Source::Counter(|shard| shard.accept_errors.get()),
+    },
+    Metric {
+        name: "tidegate_connections_cut_total",
+        help: "Connections that were closed for what their client did, by reason: too many from its \
+               address, a head that did not come in time, no request for too long, a flood of \
+               HTTP/2 frames that carry nothing.",
+        source: Source::CounterBy("reason", &CutReason::ALL, |shard, index| {
+            shard.connections_cut[index].get()
+        }),
     },
     Metric {
         name: "tidegate_log_writes_total",

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::alarm::Alarm;
 
+use crate::request_body::BodyFault;
+
 /// Shared by those who move something and those who wait for it.
 #[derive(Clone, Debug)]
 pub(super) struct Activity(Rc<State>);
@@ -16,7 +18,7 @@ pub(super) struct Activity(Rc<State>);
 struct State {
     moved: Cell<Instant>,
     awaits_client: Cell<bool>,
-    client_failed: Cell<bool>,
+    client_failed: Cell<Option<BodyFault>>,
     client_is_done: Cell<bool>,
 }
 
@@ -26,7 +28,7 @@ impl Activity {
         Self(Rc::new(State {
             moved: Cell::new(now),
             awaits_client: Cell::new(false),
-            client_failed: Cell::new(false),
+            client_failed: Cell::new(None),
             client_is_done: Cell::new(false),
         }))
     }
@@ -60,12 +62,12 @@ impl Activity {
         self.0.client_is_done.get()
     }
 
-    /// The client's body has broken off.
-    pub(super) fn fail_client(&self) {
-        self.0.client_failed.set(true);
+    /// There is no more of the client's body, although it has not come to its end.
+    pub(super) fn fail_client(&self, why: BodyFault) {
+        self.0.client_failed.set(Some(why));
     }
 
-    pub(super) fn client_failed(&self) -> bool {
+    pub(super) fn client_failed(&self) -> Option<BodyFault> {
         self.0.client_failed.get()
     }
 }

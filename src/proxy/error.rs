@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use http::Method;
 
+use crate::request_body::BodyFault;
+
 /// Why a request was not answered by a server.
 #[derive(Debug)]
 pub enum ProxyError {
@@ -50,8 +52,8 @@ pub enum ProxyError {
         /// What is wrong with it.
         error: io::Error,
     },
-    /// The client's body broke off, or stopped.
-    Body,
+    /// The client's body broke off, stopped, or is not one to send on.
+    Body(BodyFault),
 }
 
 impl ProxyError {
@@ -59,7 +61,7 @@ impl ProxyError {
     pub fn is_the_servers(&self) -> bool {
         !matches!(
             self,
-            Self::NoRoute | Self::DotSegments | Self::Method(_) | Self::MaxForwards | Self::Body
+            Self::NoRoute | Self::DotSegments | Self::Method(_) | Self::MaxForwards | Self::Body(_)
         )
     }
 }
@@ -84,7 +86,7 @@ impl fmt::Display for ProxyError {
             Self::BadResponse { group, .. } => {
                 write!(f, "a server of {group} did not answer as HTTP has it")
             }
-            Self::Body => write!(f, "the request's body broke off"),
+            Self::Body(fault) => fault.fmt(f),
         }
     }
 }

@@ -21,6 +21,7 @@ use super::table::Route;
 use super::tunnel::Tunnel;
 use super::upload::Upload;
 use crate::config::schema::HostHeader;
+use crate::request_body::{BodyFault, RequestBody};
 
 /// What is wrong with a 101 out of nothing.
 const UNASKED: &str = "it switches to a protocol that nobody has asked for";
@@ -60,7 +61,7 @@ impl Asking<'_> {
     ///
     /// # Errors
     /// None did.
-    pub async fn send(self, body: Option<Incoming>) -> Result<Exchange, ProxyError> {
+    pub async fn send(self, body: Option<RequestBody>) -> Result<Exchange, ProxyError> {
         let group = &self.route.group;
         let activity = Activity::new(Instant::now());
         let mut body = Upload::new(body, activity.clone());
@@ -80,7 +81,7 @@ impl Asking<'_> {
                     return self.finish(lease, response, activity).await;
                 }
                 Err(Failure { error, body: again }) => {
-                    if !matches!(error, ProxyError::Body) {
+                    if !matches!(error, ProxyError::Body(_)) {
                         group.note_failure(at, Instant::now());
                     }
                     let server = &place.server().url.authority;
@@ -214,10 +215,10 @@ impl Attempt<'_> {
         let sent = link.send(request, self.activity, longest).await;
         match sent {
             Some(Ok(response)) => Ok((link, response)),
-            Some(Err(_)) if self.activity.client_failed() => {
-                Err(Failure { error: ProxyError::Body, body: None })
-            }
             Some(Err(mut failed)) => {
+                if let Some(fault) = self.activity.client_failed() {
+                    return Err(Failure { error: ProxyError::Body(fault), body: None });
+                }
                 let unsent = failed.take_message().map(Request::into_body);
                 let empty = || is_harmless.then(|| Upload::new(None, self.activity.clone()));
                 let error = io::Error::other(failed.into_error());
@@ -227,7 +228,7 @@ impl Attempt<'_> {
                 })
             }
             None if self.activity.awaits_client() => {
-                Err(Failure { error: ProxyError::Body, body: None })
+                Err(Failure { error: ProxyError::Body(BodyFault::Broken), body: None })
             }
             None => {
                 let after = group.limits.response_timeout;

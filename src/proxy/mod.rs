@@ -40,6 +40,7 @@ use self::pool::Pools;
 use self::table::Table;
 use crate::config::schema::{self, DEFAULT_UPSTREAM, Route, Upstream};
 use crate::net::Peer;
+use crate::request_body::RequestBody;
 use crate::tls::TlsError;
 
 /// Routes and groups as configured: shared by all shards.
@@ -49,6 +50,8 @@ pub struct Plan {
     /// Servers of all groups.
     slots: usize,
     tunnel_silence_max: Duration,
+    /// Bytes of a request's body, where there is a bound.
+    body_bytes_max: Option<u64>,
     /// Whose `Forwarded` and `X-Forwarded-*` are believed.
     trusted: Vec<IpNet>,
 }
@@ -73,6 +76,7 @@ impl Plan {
             table: Table::new(routes, &groups),
             slots,
             tunnel_silence_max: proxy.upgrade_idle_timeout.0,
+            body_bytes_max: Some(proxy.body_bytes_max.0 as u64).filter(|max| *max > 0),
             trusted: proxy.trusted.iter().map(|network| network.0).collect(),
         })
     }
@@ -125,6 +129,14 @@ impl Proxy {
         };
         let upgrade_silence_max = self.plan.tunnel_silence_max;
         Ok(Some(Asking { pools: &self.pools, route, head, forwarding, upgrade_silence_max }))
+    }
+
+    /// Bounds a request's body.
+    ///
+    /// # Errors
+    /// It says already that it is too large.
+    pub fn bound(&self, body: &mut RequestBody) -> Result<(), ProxyError> {
+        self.plan.body_bytes_max.map_or(Ok(()), |max| body.limit(max)).map_err(ProxyError::Body)
     }
 
     /// Closes the connections that nobody has used for long. Called now and then.

@@ -4,19 +4,20 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
 use super::activity::Activity;
+use crate::request_body::{BodyError, RequestBody};
 
 /// A request's body, to the server.
 #[derive(Debug)]
 pub(super) struct Upload {
-    incoming: Option<Incoming>,
+    incoming: Option<RequestBody>,
     activity: Activity,
 }
 
 impl Upload {
-    pub(super) fn new(incoming: Option<Incoming>, activity: Activity) -> Self {
+    pub(super) fn new(incoming: Option<RequestBody>, activity: Activity) -> Self {
         let upload = Self { incoming, activity };
         upload.note_end();
         upload
@@ -31,17 +32,17 @@ impl Upload {
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
         let polled = Pin::new(incoming).poll_frame(cx);
         match &polled {
             Poll::Pending => self.activity.await_client(),
-            Poll::Ready(Some(Err(_))) => self.activity.fail_client(),
+            Poll::Ready(Some(Err(error))) => self.activity.fail_client(error.fault()),
             Poll::Ready(Some(Ok(_))) => {
                 self.activity.note();
                 self.note_end();
@@ -52,10 +53,10 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+        self.incoming.as_ref().is_none_or(RequestBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
+        self.incoming.as_ref().map_or(SizeHint::with_exact(0), RequestBody::size_hint)
     }
 }

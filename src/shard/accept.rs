@@ -110,10 +110,11 @@ impl<H: Handler> Acceptor<H> {
         address: SocketAddr,
         take_over: impl Fn(Takeover, Permit) + 'static,
     ) {
+        // To drop the socket is to close it.
+        let Ok(permit) = self.places.take(address.ip()) else { return };
         let tls = self.tls.as_ref().map(|(tls, longest)| (tls.acceptor(), *longest));
         let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
         let balancers = self.balancers.clone();
-        let permit = self.places.take();
         let handler = Rc::clone(&self.handler);
         let (options, until) = (self.options, self.until);
         let mut lifecycle = self.lifecycle.clone();
@@ -138,6 +139,7 @@ impl<H: Handler> Acceptor<H> {
             // Boxed too: a tunnel can be there for hours.
             match Box::pin(serve(transport, peer, handler, options, shutdown)).await {
                 Outcome::Closed => {}
+                Outcome::Cut(cut) => permit.count_cut(cut),
                 Outcome::Takeover(takeover) => take_over(takeover, permit),
                 Outcome::Tunnel(client, tunnel) => {
                     if let Err(error) = tunnel.run(client).await {

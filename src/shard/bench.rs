@@ -3,7 +3,7 @@
 //! benches, which say what they count on.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -96,8 +96,13 @@ impl Fanout {
             KeyBounds::default(),
         ));
         let metrics = Arc::<ShardMetrics>::default();
-        let places =
-            Places::new(Arc::default(), usize::MAX, ListenerName::Public, Arc::clone(&metrics));
+        let places = Places::new(
+            Arc::default(),
+            usize::MAX,
+            ListenerName::Public,
+            Arc::clone(&metrics),
+            Arc::default(),
+        );
         let streams = Streams::new(&config, Arc::clone(&hub), mailbox, Arc::clone(&metrics))?;
         Ok(Self { hub, metrics, places, streams, _runtime: runtime })
     }
@@ -109,7 +114,8 @@ impl Fanout {
         socket.set_nonblocking(true)?;
         let subscription =
             Subscription { filters, cursor: Cursor::Live, limit: None, max_duration: None };
-        let permit = self.places.take();
+        let permit = self.places.take(Ipv4Addr::LOCALHOST.into());
+        let permit = permit.expect("addresses are not counted here");
         self.streams.open_socket(socket, subscription, Framing::Chunked, permit)
     }
 

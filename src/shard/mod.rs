@@ -12,6 +12,7 @@
 //! single-threaded: `Rc` and `RefCell`, no lock, and no borrow is held across an await.
 
 mod accept;
+mod addresses;
 mod audience;
 mod batch;
 #[cfg(feature = "bench")]
@@ -57,12 +58,13 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{sleep, timeout};
 
 use self::accept::{Acceptor, Public};
+pub use self::addresses::Addresses;
 use self::places::{Permit, Places};
 use self::streams::Streams;
 use self::subscriber::Framing;
 use crate::config::schema::Config;
 use crate::http::guard::Limits;
-use crate::http::{Handler, LeftoverBounds, Options, Takeover};
+use crate::http::{Handler, Http2Options, LeftoverBounds, Options, Takeover};
 use crate::hub::{EventMailbox, Hub};
 use crate::metrics::{ListenerName, Metrics, ShardMetrics};
 use crate::net::Transport;
@@ -121,6 +123,8 @@ pub struct Shard<H> {
     pub proxy: Arc<Plan>,
     /// Connections of the public listener, all shards together, and how many there may be.
     pub connections: (Arc<AtomicUsize>, usize),
+    /// The same, by the client's address.
+    pub addresses: Arc<Addresses>,
     /// The gateway's lifecycle.
     pub lifecycle: LifecycleWatch,
     /// Told once when this shard has no more streams after a drain.
@@ -156,20 +160,38 @@ impl<H: Handler> Shard<H> {
     async fn serve(self) -> io::Result<()> {
         let server = &self.config.server;
         let cells = self.metrics.shard(self.index);
-        let options = |leftover_bytes_max| Options {
+        let options = |requests_max, leftover_bytes_max| Options {
             header_timeout: server.header_timeout.0,
-            http2_streams_max: server.http2_streams_max,
-            limits: Limits::default(),
+            keepalive_timeout: server.keepalive_timeout.0,
+            requests_max,
+            body_rate_min: server.body_rate_min.0 as u64,
+            limits: Limits {
+                head_bytes_max: server.header_bytes_max.0,
+                request_line_bytes_max: server.request_line_bytes_max.0,
+                fields_max: server.header_fields_max,
+            },
+            http2: Http2Options {
+                streams_max: server.http2_streams_max,
+                control_frames_max: server.http2_control_frames_max,
+                window_timeout: server.http2_window_timeout.0,
+                ping_interval: server.http2_ping_interval.0,
+            },
             leftover: LeftoverBounds {
                 bytes_max: leftover_bytes_max,
                 timeout: server.body_timeout.0,
             },
         };
+        let requests_max = match server.requests_per_connection_max {
+            0 => u64::MAX,
+            max => max,
+        };
         let streams =
             Streams::new(&self.config, Arc::clone(&self.hub), self.mailbox, Arc::clone(&cells))?;
         let streams = Rc::new(RefCell::new(streams));
         let proxy = Rc::new(Proxy::new(self.proxy));
-        let places = |name, (taken, max)| Places::new(taken, max, name, Arc::clone(&cells));
+        let places = |name, (taken, max), addresses| {
+            Places::new(taken, max, name, Arc::clone(&cells), addresses)
+        };
 
         let handler = Rc::new(Public {
             streams: Rc::clone(&streams),
@@ -178,7 +200,7 @@ impl<H: Handler> Shard<H> {
         });
         let trusted = self.config.proxy.trusted.iter().map(|network| network.0);
         let balancers: Option<Arc<[IpNet]>> = server.proxy_protocol.then(|| trusted.collect());
-        let public_places = places(ListenerName::Public, self.connections.clone());
+        let public_places = places(ListenerName::Public, self.connections.clone(), self.addresses);
         let public = |listener, tls| {
             Ok::<_, io::Error>(Acceptor {
                 listener: tokio::net::TcpListener::from_std(listener)?,
@@ -186,7 +208,7 @@ impl<H: Handler> Shard<H> {
                 handler: Rc::clone(&handler),
                 tls,
                 balancers: balancers.clone(),
-                options: options(PUBLIC_LEFTOVER_BYTES_MAX),
+                options: options(requests_max, PUBLIC_LEFTOVER_BYTES_MAX),
                 lifecycle: self.lifecycle.clone(),
                 until: Lifecycle::Draining,
             })
@@ -197,11 +219,11 @@ impl<H: Handler> Shard<H> {
         };
         let internal = Acceptor {
             listener: tokio::net::TcpListener::from_std(self.internal)?,
-            places: places(ListenerName::Internal, (Arc::default(), usize::MAX)),
+            places: places(ListenerName::Internal, (Arc::default(), usize::MAX), Arc::default()),
             handler: Rc::new(self.admin),
             tls: None,
             balancers: None,
-            options: options(2 * self.config.publish.body_bytes_max.0),
+            options: options(u64::MAX, 2 * self.config.publish.body_bytes_max.0),
             lifecycle: self.lifecycle.clone(),
             until: Lifecycle::Stopping,
         };

@@ -1,10 +1,14 @@
-//! Places for connections: how many there may be, and the gauge of how many there are.
+//! Places for connections: how many there may be, in all and from one address, and the gauge of how
+//! many there are.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::metrics::{ListenerName, ShardMetrics};
+use super::addresses::{AddressPlace, Addresses, Crowded};
+use crate::http::Cut;
+use crate::metrics::{CutReason, ListenerName, ShardMetrics};
 
 /// How many connections the process may hold, all shards together.
 #[derive(Debug)]
@@ -13,11 +17,14 @@ pub(super) struct Places {
     max: usize,
     name: ListenerName,
     metrics: Arc<ShardMetrics>,
+    addresses: Arc<Addresses>,
 }
 
 /// A connection's place: given back when dropped.
 pub(super) struct Permit {
     places: Rc<Places>,
+    /// Where the connections of its address are counted.
+    address: Option<AddressPlace>,
 }
 
 impl Places {
@@ -26,8 +33,9 @@ impl Places {
         max: usize,
         name: ListenerName,
         metrics: Arc<ShardMetrics>,
+        addresses: Arc<Addresses>,
     ) -> Rc<Self> {
-        Rc::new(Self { taken, max, name, metrics })
+        Rc::new(Self { taken, max, name, metrics, addresses })
     }
 
     /// Whether all places are taken. Several shards may find the last one free at once, so there
@@ -36,11 +44,14 @@ impl Places {
         self.taken.load(Ordering::Relaxed) >= self.max
     }
 
-    /// Takes a place.
-    pub(super) fn take(self: &Rc<Self>) -> Permit {
+    /// Takes a place for a connection from `address`, unless that has as many as it may.
+    pub(super) fn take(self: &Rc<Self>, address: IpAddr) -> Result<Permit, Crowded> {
+        let address = self.addresses.take(address).inspect_err(|_| {
+            self.metrics.connections_cut[CutReason::Address as usize].add(1);
+        })?;
         self.taken.fetch_add(1, Ordering::Relaxed);
         self.metrics.connections[self.name as usize].add(1);
-        Permit { places: Rc::clone(self) }
+        Ok(Permit { places: Rc::clone(self), address })
     }
 
     /// The listener's name.
@@ -54,8 +65,28 @@ impl Places {
     }
 }
 
+impl Permit {
+    /// Counts the connection as one that was closed for what its client did.
+    pub(super) fn count_cut(&self, cut: Cut) {
+        self.places.metrics.connections_cut[CutReason::from(cut) as usize].add(1);
+    }
+}
+
+impl From<Cut> for CutReason {
+    fn from(cut: Cut) -> Self {
+        match cut {
+            Cut::SlowHead => Self::SlowHead,
+            Cut::Idle => Self::Idle,
+            Cut::Flood => Self::Flood,
+        }
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
+        if let Some(address) = &self.address {
+            self.places.addresses.give_back(address);
+        }
         self.places.taken.fetch_sub(1, Ordering::Relaxed);
         self.places.metrics.connections[self.places.name as usize].sub(1);
     }

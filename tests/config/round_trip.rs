@@ -49,29 +49,49 @@ fn address() -> impl Strategy<Value = SocketAddr> {
 }
 
 fn server() -> impl Strategy<Value = Server> {
-    let first = (address(), address(), count(), interval(), interval(), interval());
-    let second = (count(), any::<u32>(), bytes(), interval(), interval(), any::<u32>());
-    let second = (second, any::<bool>());
-    (first, second).prop_map(|(first, (second, proxy_protocol))| {
-        let (listen, internal, shards, drain, header_timeout, body_timeout) = first;
-        let (connections_max, accept_backlog, send_buffer, ..) = second;
-        let (.., tcp_user_timeout, tcp_keepalive, http2_streams_max) = second;
-        Server {
-            listen,
-            internal,
-            shards,
-            drain,
-            header_timeout,
-            body_timeout,
-            connections_max,
-            accept_backlog,
-            send_buffer,
-            tcp_user_timeout,
-            tcp_keepalive,
-            http2_streams_max,
-            proxy_protocol,
-        }
-    })
+    let times = prop::array::uniform8(interval());
+    let sizes = prop::array::uniform4(bytes());
+    let counts = prop::array::uniform3(count());
+    let smaller = any::<[u32; 4]>();
+    let requests = 0..=COUNT_MAX as u64;
+    let numbers = (smaller, requests, any::<bool>());
+    (address(), address(), times, sizes, counts, numbers).prop_map(
+        |(listen, internal, times, sizes, counts, numbers)| {
+            let (smaller, requests_per_connection_max, proxy_protocol) = numbers;
+            let [drain, header_timeout, keepalive_timeout, body_timeout, times @ ..] = times;
+            let [tcp_user_timeout, tcp_keepalive, http2_window_timeout, http2_ping_interval] =
+                times;
+            let [header_bytes_max, request_line_bytes_max, body_rate_min, send_buffer] = sizes;
+            let [shards, header_fields_max, connections_max] = counts;
+            let [accept_backlog, connections_per_address_max, smaller @ ..] = smaller;
+            let [http2_streams_max, http2_control_frames_max] = smaller;
+            Server {
+                listen,
+                internal,
+                shards,
+                drain,
+                header_timeout,
+                header_bytes_max,
+                header_fields_max,
+                request_line_bytes_max,
+                keepalive_timeout,
+                requests_per_connection_max,
+                body_timeout,
+                body_rate_min,
+                connections_max,
+                connections_per_address_max,
+                accept_backlog,
+                send_buffer,
+                tcp_user_timeout,
+                tcp_keepalive,
+                http2_streams_max,
+                http2_control_frames_max,
+                http2_window_timeout,
+                http2_ping_interval,
+                proxy_protocol,
+            }
+        },
+    )
 }
 
 fn stream() -> impl Strategy<Value = Stream> {
@@ -207,13 +227,11 @@ fn proxy() -> impl Strategy<Value = Proxy> {
     let network = (any::<[u8; 4]>(), 0..=32_u8)
         .prop_map(|([a, b, c, d], bits)| read::<Network>(format!("{a}.{b}.{c}.{d}/{bits}")));
     let url = prop::option::of(url()).prop_map(OptionalUrl);
-    (url, vec(network, 0..3), interval(), vec(upstream, 0..3), vec(route, 0..3)).prop_map(
-        |(upstream, trusted, upgrade_idle_timeout, upstreams, routes)| Proxy {
-            upstream,
-            trusted,
-            upgrade_idle_timeout,
-            upstreams,
-            routes,
+    let limits = (bytes(), interval());
+    (url, vec(network, 0..3), limits, vec(upstream, 0..3), vec(route, 0..3)).prop_map(
+        |(upstream, trusted, limits, upstreams, routes)| {
+            let (body_bytes_max, upgrade_idle_timeout) = limits;
+            Proxy { upstream, trusted, body_bytes_max, upgrade_idle_timeout, upstreams, routes }
         },
     )
 }

@@ -6,19 +6,19 @@ use std::net::SocketAddr;
 
 use super::support::{Connection, Deadline, Decoder, Event, PATIENCE, Received};
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
 
-const END_STREAM: u8 = 1;
-const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const ACK: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 
-const INITIAL_WINDOW_SIZE: u16 = 4;
+pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
 /// RFC 7541, appendix A: the static table's `:status: 200` and `:status: 400`, as one byte each.
 const STATUS_200: u8 = 0x88;
 pub(crate) const STATUS_400: u8 = 0x8c;
@@ -79,22 +79,13 @@ impl Http2 {
 
     #[track_caller]
     fn request(&mut self, path: &str, flags: u8) -> u32 {
-        let mut block = Vec::new();
-        for (name, value) in [
+        let block = block(&[
             (":method", "GET"),
             (":scheme", "http"),
             (":authority", "tidegate.test"),
             (":path", path),
             ("accept", "text/event-stream"),
-        ] {
-            // RFC 7541, 6.2.2: a literal without indexing, with a new name, not Huffman coded.
-            block.push(0);
-            for text in [name, value] {
-                assert!(text.len() < 127, "one byte holds the length of {text:?}");
-                block.push(text.len() as u8);
-                block.extend(text.as_bytes());
-            }
-        }
+        ]);
         let id = self.next;
         self.next += 2;
         self.streams.insert(id, Exchange { reads: true, ..Exchange::default() });
@@ -275,8 +266,22 @@ impl Http2 {
     }
 }
 
+/// A header block of literals without indexing, with new names, not Huffman coded (RFC 7541, 6.2.2).
+pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            assert!(text.len() < 127, "one byte holds the length of {text:?}");
+            block.push(text.len() as u8);
+            block.extend(text.as_bytes());
+        }
+    }
+    block
+}
+
 /// RFC 9113, 4.1.
-fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();
     let mut frame = length[1..].to_vec();
     frame.extend([kind, flags]);
@@ -285,7 +290,7 @@ fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn take_frame(buffer: &mut Vec<u8>) -> Option<(u8, u8, u32, Vec<u8>)> {
+pub(crate) fn take_frame(buffer: &mut Vec<u8>) -> Option<(u8, u8, u32, Vec<u8>)> {
     let head: [u8; 9] = buffer.get(..9)?.try_into().ok()?;
     let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
     let payload = buffer.get(9..9 + length)?.to_vec();

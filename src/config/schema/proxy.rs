@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::units::Interval;
+use crate::config::units::{Bytes, Interval};
 use crate::config::web::{
     FieldName, FieldValue, HostPattern, MethodName, Network, OptionalUrl, PathPrefix, ServerUrl,
 };
@@ -21,6 +21,8 @@ pub struct Proxy {
     pub upstream: OptionalUrl,
     /// Peers whose `Forwarded` and `X-Forwarded-*` headers are believed: addresses and networks.
     pub trusted: Vec<Network>,
+    /// Bytes of one request's body; 0 for as many as come.
+    pub body_bytes_max: Bytes,
     /// Longest silence on an upgraded connection.
     pub upgrade_idle_timeout: Interval,
     /// Groups of app servers.
@@ -207,6 +209,7 @@ impl Default for Proxy {
         Self {
             upstream: OptionalUrl::default(),
             trusted: Vec::new(),
+            body_bytes_max: Bytes(0),
             upgrade_idle_timeout: Interval(Duration::from_secs(300)),
             upstreams: Vec::new(),
             routes: Vec::new(),

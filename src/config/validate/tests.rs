@@ -71,6 +71,15 @@ fn every_range_names_its_key_value_and_bound() {
     assert_range(|c| { c.server.shards = 1025; }, "server.shards", "1025", "most 1024");
     assert_range(|c| { c.server.drain = ZERO; }, "server.drain", "0s", "least 1ms");
     assert_range(|c| { c.server.header_timeout = ZERO; }, "server.header_timeout", "0s", "least 1ms");
+    assert_range(|c| { c.server.header_bytes_max = Bytes(1); }, "server.header_bytes_max", "1B", "least 8KiB");
+    assert_range(|c| { c.server.header_bytes_max = Bytes::mib(2); }, "server.header_bytes_max", "2MiB", "most 1MiB");
+    assert_range(|c| { c.server.header_fields_max = 0; }, "server.header_fields_max", "0", "least 1");
+    assert_range(|c| { c.server.header_fields_max = 1001; }, "server.header_fields_max", "1001", "most 1000");
+    assert_range(|c| { c.server.request_line_bytes_max = Bytes(1); }, "server.request_line_bytes_max", "1B", "least 256B");
+    assert_range(|c| { c.server.keepalive_timeout = ZERO; }, "server.keepalive_timeout", "0s", "least 1ms");
+    assert_range(|c| { c.server.http2_control_frames_max = 99; }, "server.http2_control_frames_max", "99", "least 100");
+    assert_range(|c| { c.server.http2_window_timeout = ZERO; }, "server.http2_window_timeout", "0s", "least 1ms");
+    assert_range(|c| { c.server.http2_ping_interval = ZERO; }, "server.http2_ping_interval", "0s", "least 1ms");
     assert_range(|c| { c.server.body_timeout = ZERO; }, "server.body_timeout", "0s", "least 1ms");
     assert_range(|c| { c.server.accept_backlog = 0; }, "server.accept_backlog", "0", "least 1");
     assert_range(|c| { c.server.send_buffer = Bytes(1); }, "server.send_buffer", "1B", "least 4KiB");

@@ -44,6 +44,10 @@ impl Head {
         self.request.as_ref().is_some_and(|request| request.is_head)
     }
 
+    pub(super) fn has_begun(&self) -> bool {
+        self.lines.has_begun()
+    }
+
     /// Reads on in `bytes`, which begin where the head does: its length and its body's framing when
     /// it is complete.
     pub(super) fn read(

@@ -41,6 +41,11 @@ impl Lines {
         line.strip_suffix(b"\r").map(Some).ok_or(Fault::BareLineFeed)
     }
 
+    /// Whether anything has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.searched > 0
+    }
+
     /// Where the next line begins.
     pub(super) fn position(&self) -> usize {
         self.begin

@@ -112,6 +112,11 @@ impl Guard {
         self.refusal.as_deref()
     }
 
+    /// Whether a part of a head has come, and the rest has not.
+    pub fn is_in_head(&self) -> bool {
+        matches!(&self.state, State::Head(head) if head.has_begun())
+    }
+
     /// How many bytes of the current part may pass, 0 when it has to be more complete first.
     fn step(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
         match &mut self.state {
