@@ -5,8 +5,8 @@
 //! client ◄─────── download ◄── headers ◄────────────────────────────────────────────┘
 //! ```
 //!
-//! Nothing is buffered: bodies pass frame by frame, as fast as the slower side. A server's connection
-//! is driven by the task of the client's connection, so an exchange costs no hop between tasks. What
+//! Nothing is buffered: bodies pass frame by frame, as fast as the slower side. A server's HTTP/1
+//! connection is driven by the task of the client's connection, so an exchange costs no hop between tasks. What
 //! may have reached a server is sent again only where that cannot do harm. Called by `http`.
 
 mod activity;
