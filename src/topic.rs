@@ -20,6 +20,11 @@ pub const BROADCAST: &str = "*";
 pub struct Topic(Arc<str>);
 
 impl Topic {
+    /// Whether the two are one name in memory, not only equal.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Checks `text` and makes a topic of it.
     pub fn parse(text: &str) -> Result<Self, TopicError> {
         check_text(text)?;

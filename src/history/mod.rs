@@ -31,7 +31,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use self::list::{List, Through};
-use self::topic::{TopicHistory, TopicKey};
+use self::topic::{TopicHistory, TopicKey, Trim};
 use crate::event::{Destination, Event};
 use crate::sync::Weigh as _;
 use crate::topic::Topic;
@@ -125,6 +125,8 @@ pub struct History {
     damaged_at: u64,
     /// `seq` of the last event.
     newest: u64,
+    /// The topic whose name was asked for last: most often that of the next event.
+    named: TopicKey,
     /// Where the next round of [`History::expire`] goes on.
     expire_at: TopicKey,
 }
@@ -152,6 +154,7 @@ impl History {
             damaged_to: 0,
             damaged_at: 0,
             newest: unknown_to,
+            named: EVERYONE,
             expire_at: 0,
         }
     }
@@ -162,7 +165,7 @@ impl History {
     }
 
     /// Makes the names of an event's topics those that are here already, so that they are kept once.
-    pub fn share_names(&self, to: &mut Destination) {
+    pub fn share_names(&mut self, to: &mut Destination) {
         let Destination::Topics(topics) = to else { return };
         for topic in topics {
             if let Some(name) = self.name(topic.as_str()) {
@@ -172,8 +175,9 @@ impl History {
     }
 
     /// The name that is here already.
-    pub fn name(&self, text: &str) -> Option<Topic> {
-        self.topics[self.find(text)?].name.clone()
+    pub fn name(&mut self, text: &str) -> Option<Topic> {
+        self.named = self.find(text)?;
+        self.topics[self.named].name.clone()
     }
 
     /// Takes the next event of the order. Forgets what the bounds do not allow together with it.
@@ -226,7 +230,7 @@ impl History {
 
     /// Forgets what of a topic is too old.
     fn forget_old(&mut self, key: TopicKey, now: Instant) {
-        self.trim(key, now);
+        self.trim(key, Trim::SizeAndAge, now);
         self.drop_expired_retained(key, now);
     }
 
@@ -236,6 +240,10 @@ impl History {
     }
 
     fn find_or_add(&mut self, topic: &Topic) -> TopicKey {
+        let named = self.topics.get(self.named).and_then(|named| named.name.as_ref());
+        if named.is_some_and(|named| named.is_same(topic)) {
+            return self.named;
+        }
         if let Some(key) = self.find(topic.as_str()) {
             return key;
         }
@@ -271,16 +279,25 @@ impl History {
             let retaining = usize::from(self.retaining.contains(&key));
             self.recency[retaining].move_to_end(&mut self.topics, key);
         }
-        self.trim(key, now);
+        // Age can wait: for `expire`, or for somebody who reads the topic.
+        self.trim(key, Trim::Size, now);
     }
 
     /// Forgets what is beyond a topic's own limits.
-    fn trim(&mut self, key: TopicKey, now: Instant) {
+    fn trim(&mut self, key: TopicKey, by: Trim, now: Instant) {
         self.forgettings += 1;
-        let (events, bytes) = self.topics[key].trim(now, self.forgettings);
-        self.totals.events -= events;
-        self.totals.bytes -= bytes;
+        while self.topics[key].is_beyond_limits(by, now) && self.forget_oldest(key, now) {}
         self.reclass(key);
+    }
+
+    /// Forgets the oldest event of a topic, if it has any.
+    fn forget_oldest(&mut self, key: TopicKey, now: Instant) -> bool {
+        let Some(event) = self.topics[key].forget_oldest(now, self.forgettings) else {
+            return false;
+        };
+        self.totals.events -= 1;
+        self.totals.bytes -= weight(&event);
+        true
     }
 
     /// Puts a topic into the list of its size.
@@ -329,10 +346,9 @@ impl History {
             _ => EVERYONE,
         };
         self.forgettings += 1;
-        let forgotten = self.topics[key].forget_oldest(now, self.forgettings);
-        let Some(bytes) = forgotten else { return false };
-        self.totals.events -= 1;
-        self.totals.bytes -= bytes;
+        if !self.forget_oldest(key, now) {
+            return false;
+        }
         if key != EVERYONE && class_of(self.topics[key].bytes) == self.topics[key].class {
             self.sizes[self.largest].move_to_end(&mut self.topics, key);
         }

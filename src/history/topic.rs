@@ -14,6 +14,15 @@ use crate::topic::{BROADCAST, Topic};
 /// A topic's place in the table.
 pub(super) type TopicKey = usize;
 
+/// Which of a topic's limits are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trim {
+    /// Number and bytes, which are at hand.
+    Size,
+    /// Age too, for which the oldest event is fetched from memory that nobody has touched for long.
+    SizeAndAge,
+}
+
 /// A retained value: the last event of its topic with its name.
 #[derive(Debug)]
 pub(super) struct Retained {
@@ -116,10 +125,9 @@ impl TopicHistory {
     }
 
     /// Forgets the oldest event. An event that had expired is not missed by anyone.
-    pub(super) fn forget_oldest(&mut self, now: Instant, at: u64) -> Option<usize> {
+    pub(super) fn forget_oldest(&mut self, now: Instant, at: u64) -> Option<Arc<Event>> {
         let oldest = self.events.pop_front()?;
-        let bytes = weight(&oldest);
-        self.bytes -= bytes;
+        self.bytes -= weight(&oldest);
         if !oldest.is_expired(now) {
             self.forgotten_to = oldest.seq;
             self.forgotten += 1;
@@ -129,26 +137,21 @@ impl TopicHistory {
             // Not every topic comes back.
             self.events = VecDeque::new();
         }
-        Some(bytes)
+        Some(oldest)
     }
 
-    /// Forgets what is beyond the topic's own limits. Returns events and bytes.
-    pub(super) fn trim(&mut self, now: Instant, at: u64) -> (usize, usize) {
-        let (mut events, mut bytes) = (0, 0);
-        while self.is_beyond_limits(now)
-            && let Some(forgotten) = self.forget_oldest(now, at)
-        {
-            events += 1;
-            bytes += forgotten;
-        }
-        (events, bytes)
+    /// Whether its oldest event is beyond the topic's own limits.
+    pub(super) fn is_beyond_limits(&self, by: Trim, now: Instant) -> bool {
+        self.is_too_large() || by == Trim::SizeAndAge && self.is_too_old(now)
     }
 
-    fn is_beyond_limits(&self, now: Instant) -> bool {
-        let Some(oldest) = self.events.front() else { return false };
-        self.events.len() > self.limits.events_max
-            || self.bytes > self.limits.bytes_max
-            || now.saturating_duration_since(oldest.accepted) > self.limits.age_max
+    fn is_too_large(&self) -> bool {
+        self.events.len() > self.limits.events_max || self.bytes > self.limits.bytes_max
+    }
+
+    fn is_too_old(&self, now: Instant) -> bool {
+        let age = |oldest: &Arc<Event>| now.saturating_duration_since(oldest.accepted);
+        self.events.front().is_some_and(|oldest| age(oldest) > self.limits.age_max)
     }
 
     /// Whether events are gone that a reader up to `upto` has still to come to: to the history

@@ -72,7 +72,7 @@ impl Recovery {
         Some(())
     }
 
-    fn event(&self, record: &journal::Record<'_>) -> Option<Arc<Event>> {
+    fn event(&mut self, record: &journal::Record<'_>) -> Option<Arc<Event>> {
         let topic = |name| self.history.name(name).or_else(|| Topic::parse(name).ok());
         let to = match record.to {
             journal::To::Everyone => Destination::Everyone,

@@ -38,11 +38,11 @@ pub(super) struct Group<'a> {
     pub(super) first_seq: u64,
     pub(super) count: u32,
     pub(super) payload: &'a [u8],
-    /// Where the next group starts.
-    pub(super) end: usize,
+    /// Bytes of all of it.
+    pub(super) length: usize,
 }
 
-/// What is wrong with a group. How it came to be so is for [`marks_after`] and the scan to say.
+/// What is wrong with a group. How it came to be so is for [`marks`] and the scan to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Broken {
     /// Its head.
@@ -102,52 +102,59 @@ fn mark(salt: u64, at: u64, length: u32, synced: u64, first_seq: u64) -> [u8; MA
     mark
 }
 
-/// Reads the group that starts at `at` of a segment's bytes.
-pub(super) fn read(segment: &[u8], at: usize, salt: u64) -> Result<Group<'_>, Broken> {
-    let head = segment.get(at..).and_then(<[u8]>::first_chunk::<HEAD>).ok_or(Broken::Head)?;
-    let place = at as u64;
+/// Bytes of the group with which `bytes` begin, if they hold its head. `at` is their place in the
+/// segment.
+pub(super) fn length(bytes: &[u8], at: u64, salt: u64) -> Result<usize, Broken> {
+    let (head, _) = read_head(bytes, at, salt)?;
+    Ok(HEAD + word(head, 8) as usize + MARK)
+}
+
+fn read_head(bytes: &[u8], at: u64, salt: u64) -> Result<(&[u8; HEAD], Kind), Broken> {
+    let head = bytes.first_chunk::<HEAD>().ok_or(Broken::Head)?;
     let kind = match word(head, 4) {
         EVENTS => Kind::Events,
         CLOSE => Kind::Close,
         _ => return Err(Broken::Head),
     };
-    if head[..4] != HEAD_MAGIC || word(head, 36) != checksum(salt, place, Part::Head, &head[..36]) {
+    if head[..4] != HEAD_MAGIC || word(head, 36) != checksum(salt, at, Part::Head, &head[..36]) {
         return Err(Broken::Head);
     }
-    let body = at + HEAD;
+    Ok((head, kind))
+}
+
+/// Reads the group with which `bytes` begin. `at` is their place in the segment.
+pub(super) fn read(bytes: &[u8], at: u64, salt: u64) -> Result<Group<'_>, Broken> {
+    let (head, kind) = read_head(bytes, at, salt)?;
     let payload_len = word(head, 8) as usize;
-    let payload = segment.get(body..).and_then(|rest| rest.get(..payload_len));
-    let payload = payload.ok_or(Broken::Payload)?;
-    if word(head, 32) != checksum(salt, place, Part::Payload, payload) {
+    let (payload, rest) = bytes[HEAD..].split_at_checked(payload_len).ok_or(Broken::Payload)?;
+    if word(head, 32) != checksum(salt, at, Part::Payload, payload) {
         return Err(Broken::Payload);
     }
-    let found = segment.get(body + payload_len..).unwrap_or_default();
-    let found = &found[..found.len().min(MARK)];
-    let end = body + payload_len + MARK;
+    let found = &rest[..rest.len().min(MARK)];
+    let length = HEAD + payload_len + MARK;
     let first_seq = double(head, 16);
-    let expected = mark(salt, place, (end - at) as u32, double(head, 24), first_seq);
+    let expected = mark(salt, at, length as u32, double(head, 24), first_seq);
     if found != expected {
         let good = found.iter().zip(&expected).take_while(|(found, good)| found == good).count();
         let cut = found[good..].iter().all(|&byte| byte == 0);
         return Err(if cut { Broken::MarkCut } else { Broken::Mark });
     }
-    Ok(Group { kind, first_seq, count: word(head, 12), payload, end })
+    Ok(Group { kind, first_seq, count: word(head, 12), payload, length })
 }
 
-/// What whole end marks say that stand after `at`: `None` when there is none, and else the furthest
-/// place that one of them knew to be on the disk.
-pub(super) fn marks_after(segment: &[u8], at: usize, salt: u64) -> Option<u64> {
+/// What whole end marks say that stand in `bytes`, the rest of a segment from `at` on: `None` when
+/// there is none, and else the furthest place that one of them knew to be on the disk.
+pub(super) fn marks(bytes: &[u8], at: u64, salt: u64) -> Option<u64> {
     let mut furthest = None;
-    for magic in memmem::find_iter(&segment[at..], &MARK_MAGIC) {
-        let end = at + magic + MARK_MAGIC.len();
+    for magic in memmem::find_iter(bytes, &MARK_MAGIC) {
+        let end = magic + MARK_MAGIC.len();
         let Some(start) = end.checked_sub(MARK) else { continue };
-        let found = &segment[start..end];
+        let found = &bytes[start..end];
         let length = word(found, 0) as usize;
         // The group must have started at the broken place or after it.
-        let Some(group_at) = end.checked_sub(length).filter(|&group_at| group_at >= at) else {
-            continue;
-        };
-        if word(found, 16) == checksum(salt, group_at as u64, Part::Mark, &found[..16]) {
+        let Some(begin) = end.checked_sub(length) else { continue };
+        let group_at = at + begin as u64;
+        if word(found, 16) == checksum(salt, group_at, Part::Mark, &found[..16]) {
             furthest = furthest.max(Some(u64::from(word(found, 4))));
         }
     }
@@ -214,11 +221,12 @@ mod tests {
     #[test]
     fn a_group_reads_back_as_itself() {
         let segment = segment(b"records");
-        let group = read(&segment, AT, SALT).unwrap();
+        let group = read(&segment[AT..], AT as u64, SALT).unwrap();
         assert_eq!((group.kind, group.first_seq, group.count), (Kind::Events, 9, 3));
         assert_eq!(group.payload, b"records");
-        assert_eq!(group.end, AT + HEAD + 7 + MARK);
-        assert_eq!(marks_after(&segment, AT, SALT), Some(AT as u64));
+        assert_eq!(group.length, HEAD + 7 + MARK);
+        assert_eq!(length(&segment[AT..AT + HEAD], AT as u64, SALT), Ok(group.length));
+        assert_eq!(marks(&segment[AT..], AT as u64, SALT), Some(AT as u64));
     }
 
     #[test]
@@ -228,9 +236,9 @@ mod tests {
         for cut in AT..end {
             let mut torn = whole.clone();
             torn[cut..].fill(0);
-            let broken = read(&torn, AT, SALT).unwrap_err();
+            let broken = read(&torn[AT..], AT as u64, SALT).unwrap_err();
             assert_ne!(broken, Broken::Mark, "cut at {cut}");
-            assert_eq!(marks_after(&torn, AT, SALT), None, "cut at {cut}");
+            assert_eq!(marks(&torn[AT..], AT as u64, SALT), None, "cut at {cut}");
         }
     }
 
@@ -241,8 +249,8 @@ mod tests {
         for at in AT..end {
             let mut flipped = whole.clone();
             flipped[at] ^= 0x10;
-            let broken = read(&flipped, AT, SALT).unwrap_err();
-            let marked = marks_after(&flipped, AT, SALT).is_some();
+            let broken = read(&flipped[AT..], AT as u64, SALT).unwrap_err();
+            let marked = marks(&flipped[AT..], AT as u64, SALT).is_some();
             assert!(marked || broken == Broken::Mark, "flipped at {at}: {broken:?}");
         }
     }
@@ -250,9 +258,9 @@ mod tests {
     #[test]
     fn f66_a_group_elsewhere_or_under_another_salt_is_none() {
         let whole = segment(b"x");
-        assert_eq!(read(&whole, AT, SALT + 1), Err(Broken::Head));
-        assert_eq!(read(&whole[1..], AT - 1, SALT), Err(Broken::Head));
-        assert_eq!(marks_after(&whole, AT, SALT + 1), None);
+        assert_eq!(read(&whole[AT..], AT as u64, SALT + 1), Err(Broken::Head));
+        assert_eq!(read(&whole[AT..], AT as u64 - 1, SALT), Err(Broken::Head));
+        assert_eq!(marks(&whole[AT..], AT as u64, SALT + 1), None);
     }
 
     #[test]
@@ -262,15 +270,16 @@ mod tests {
         let whole = segment(&inner[AT..]);
         let mut torn = whole.clone();
         torn[AT + HEAD + inner.len() - AT..].fill(0);
-        assert_eq!(read(&torn, AT + HEAD, SALT), Err(Broken::Head));
-        assert_eq!(marks_after(&torn, AT, SALT), None);
+        assert_eq!(read(&torn[AT + HEAD..], (AT + HEAD) as u64, SALT), Err(Broken::Head));
+        assert_eq!(marks(&torn[AT..], AT as u64, SALT), None);
     }
 
     proptest! {
         #[test]
-        fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..200), at in 0_usize..250) {
+        fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..200), at in 0_u64..250) {
             let _ = read(&bytes, at, SALT);
-            let _ = marks_after(&bytes, at.min(bytes.len()), SALT);
+            let _ = length(&bytes, at, SALT);
+            let _ = marks(&bytes, at, SALT);
         }
     }
 }

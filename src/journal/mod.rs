@@ -32,6 +32,7 @@ mod scan;
 mod segment;
 mod trim;
 mod values;
+mod window;
 mod writer;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Reads a whole log and judges it, without changing a byte: which records are good, which seqs are
 //! missing, what is torn and what is damaged. Called by `open`, which then repairs, and by
-//! `inspect`. Holds one segment in memory at a time; bytes that no log of ours would have are
-//! damage, never a panic.
+//! `inspect`. Holds one group in memory at a time, and what is behind a broken one; bytes that no
+//! log of ours would have are damage, never a panic.
 
 use std::io;
 
@@ -10,6 +10,7 @@ use super::group::{self, Broken, Group, Kind};
 use super::meta::{self, Meta};
 use super::segment::{self, BadHeader, HEADER, Header};
 use super::values::{self, Bad};
+use super::window::Window;
 use super::{
     BootId, Ended, Fault, Finding, Hole, Item, OpenError, SEQ_JUMP, SEQ_MAX, SyncMode, record,
 };
@@ -89,7 +90,6 @@ pub(super) fn scan<D: Disk>(
     let unfinished = names.into_iter().filter(|name| name.ends_with(".new")).collect();
 
     let mut headers = Vec::with_capacity(numbers.len());
-    let mut buffer = Vec::new();
     for number in numbers {
         let name = segment::name(number);
         let (size, header) = read_header(disk, &name).map_err(failed("read a segment"))?;
@@ -111,7 +111,7 @@ pub(super) fn scan<D: Disk>(
         disk,
         boot,
         visit,
-        buffer: &mut buffer,
+        buffer: Vec::new(),
         seq: first_seq,
         findings: Vec::new(),
         holes: Vec::new(),
@@ -175,8 +175,8 @@ struct Scanner<'a, D, V> {
     disk: &'a D,
     boot: Option<BootId>,
     visit: &'a mut V,
-    /// The segment that is being read.
-    buffer: &'a mut Vec<u8>,
+    /// Memory for what is read.
+    buffer: Vec<u8>,
     /// The next seq.
     seq: u64,
     findings: Vec<Finding>,
@@ -186,7 +186,7 @@ struct Scanner<'a, D, V> {
 
 /// Where reading a segment's groups stopped.
 struct Stop {
-    at: usize,
+    at: u64,
     closed: bool,
     /// What stopped it, if the place was not simply the end.
     broken: Option<Broken>,
@@ -304,9 +304,11 @@ impl<D: Disk, V: FnMut(Item<'_>)> Scanner<'_, D, V> {
             (end, _) => Some((end, None)),
         };
         let limit = stated.map_or(header.length, |(end, _)| end).min(size).min(header.length);
-        self.load(&name, limit as usize)?;
-        let stop = self.groups(header.salt, &mut read);
-        read.end = stop.at as u64;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let file = self.disk.open(&name)?;
+        let mut window = Window::new(file, limit.min(HEADER as u64), limit, &mut buffer);
+        let stop = self.groups(header.salt, &mut window, &mut read)?;
+        read.end = stop.at;
         read.next_seq = self.seq;
         read.closed = stop.closed;
         let fault = match stated {
@@ -320,11 +322,12 @@ impl<D: Disk, V: FnMut(Item<'_>)> Scanner<'_, D, V> {
                 })
             }
             None if index + 1 < headers.len() => {
-                let rest = first_set(&self.buffer[stop.at..]);
+                let rest = window.first_set(stop.at)?;
                 rest.map(|_| (read.end, Fault::Damaged))
             }
-            None => self.tail(&header, size, &stop),
+            None => self.tail(&header, size, &stop, &mut window)?,
         };
+        self.buffer = buffer;
         read.state = match fault {
             None => State::Sound,
             Some((_, Fault::TornTail)) => State::Torn,
@@ -337,36 +340,40 @@ impl<D: Disk, V: FnMut(Item<'_>)> Scanner<'_, D, V> {
         Ok(())
     }
 
-    fn load(&mut self, name: &str, length: usize) -> io::Result<()> {
-        if self.buffer.len() < length {
-            self.buffer.resize(length, 0);
-        }
-        self.buffer.truncate(length);
-        let file = self.disk.open(name)?;
-        let read = read_full(&file, self.buffer, 0)?;
-        self.buffer.truncate(read);
-        Ok(())
-    }
-
     /// Reads groups until one is not whole, and shows their records.
-    fn groups(&mut self, salt: u64, read: &mut Segment) -> Stop {
-        let mut at = HEADER.min(self.buffer.len());
-        while at < self.buffer.len() {
-            let group = match group::read(self.buffer, at, salt) {
-                Err(broken) => return Stop { at, closed: false, broken: Some(broken) },
-                Ok(group) => group,
-            };
-            let Group { kind, first_seq, count, payload, end } = group;
-            if first_seq != self.seq {
-                return Stop { at, closed: false, broken: Some(Broken::Payload) };
+    fn groups(
+        &mut self,
+        salt: u64,
+        window: &mut Window<'_, D::File>,
+        read: &mut Segment,
+    ) -> io::Result<Stop> {
+        let mut at = read.end;
+        loop {
+            let stop = |broken| Ok(Stop { at, closed: false, broken });
+            let head = window.from(at, group::HEAD)?;
+            if head.is_empty() {
+                return stop(None);
             }
+            let length = match group::length(head, at, salt) {
+                Ok(length) => length,
+                Err(broken) => return stop(Some(broken)),
+            };
+            let group = match group::read(window.from(at, length)?, at, salt) {
+                Ok(group) => group,
+                Err(broken) => return stop(Some(broken)),
+            };
+            let Group { kind, first_seq, count, payload, length } = group;
+            if first_seq != self.seq {
+                return stop(Some(Broken::Payload));
+            }
+            let end = at + length as u64;
             if kind == Kind::Close {
-                return Stop { at: end, closed: true, broken: None };
+                return Ok(Stop { at: end, closed: true, broken: None });
             }
             let mut rest = payload;
             for _ in 0..count {
                 let Some((record, after)) = record::decode(rest, self.seq) else {
-                    return Stop { at, closed: false, broken: Some(Broken::Payload) };
+                    return stop(Some(Broken::Payload));
                 };
                 rest = after;
                 if read.records == 0 {
@@ -379,27 +386,32 @@ impl<D: Disk, V: FnMut(Item<'_>)> Scanner<'_, D, V> {
             }
             at = end;
         }
-        Stop { at, closed: false, broken: None }
     }
 
     /// Judges what is after the last good group of the last segment.
-    fn tail(&self, header: &Header, size: u64, stop: &Stop) -> Option<(u64, Fault)> {
-        let at = stop.at as u64;
+    fn tail(
+        &self,
+        header: &Header,
+        size: u64,
+        stop: &Stop,
+        window: &mut Window<'_, D::File>,
+    ) -> io::Result<Option<(u64, Fault)>> {
+        let at = stop.at;
         if size != header.length {
-            return Some((size, Fault::Length { expected: header.length }));
+            return Ok(Some((size, Fault::Length { expected: header.length })));
         }
-        let stray = stop.at + first_set(&self.buffer[stop.at..])?;
-        if stop.closed {
-            return Some((stray as u64, Fault::Stray));
+        let Some(stray) = window.first_set(at)? else { return Ok(None) };
+        if stop.broken.is_none() {
+            return Ok(Some((stray, Fault::Stray)));
         }
-        let marks = group::marks_after(self.buffer, stop.at, header.salt);
+        let marks = group::marks(window.rest(at)?, at, header.salt);
         let was_whole = match self.has_lost_power(header) {
             // Any part of what was not synced may be there: only what was synced proves anything.
             true => marks.is_some_and(|synced| synced > at),
             // What was written is there, and in order: a mark means that all before it was whole.
             false => marks.is_some() || stop.broken == Some(Broken::Mark),
         };
-        Some((at, if was_whole { Fault::Damaged } else { Fault::TornTail }))
+        Ok(Some((at, if was_whole { Fault::Damaged } else { Fault::TornTail })))
     }
 
     fn has_lost_power(&self, header: &Header) -> bool {
@@ -438,13 +450,4 @@ impl<D: Disk, V: FnMut(Item<'_>)> Scanner<'_, D, V> {
         }
         if present < newest { Ended::Unknown } else { ended }
     }
-}
-
-/// Where the first byte is that is not zero.
-fn first_set(bytes: &[u8]) -> Option<usize> {
-    const STEP: usize = 4096;
-    let chunk =
-        bytes.chunks(STEP).position(|chunk| chunk.iter().fold(0, |all, byte| all | byte) != 0)?;
-    let at = chunk * STEP;
-    Some(at + bytes[at..].iter().position(|&byte| byte != 0)?)
 }
