@@ -2,8 +2,6 @@
 //! that are made of its parameters, and their patterns. What parses here needs no further check where
 //! it is used; whether the names in one are those in another is `validate`'s.
 
-use std::cmp::Ordering;
-
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
@@ -76,22 +74,17 @@ impl PathTemplate {
         if self.0.len() != other.0.len() {
             return Overlap::None;
         }
-        let mut order = Ordering::Equal;
-        for (own, other) in self.0.iter().zip(&other.0) {
-            let here = match (own, other) {
+        let (mut own_says_more, mut other_says_more) = (false, false);
+        for pair in self.0.iter().zip(&other.0) {
+            match pair {
                 (Part::Literal(own), Part::Literal(other)) if own != other => return Overlap::None,
-                (Part::Literal(_), Part::Parameter(_)) => Ordering::Greater,
-                (Part::Parameter(_), Part::Literal(_)) => Ordering::Less,
+                (Part::Literal(_), Part::Parameter(_)) => own_says_more = true,
+                (Part::Parameter(_), Part::Literal(_)) => other_says_more = true,
                 (Part::Literal(_), Part::Literal(_)) | (Part::Parameter(_), Part::Parameter(_)) => {
-                    continue;
                 }
-            };
-            if order == here.reverse() {
-                return Overlap::Ambiguous;
             }
-            order = here;
         }
-        if order == Ordering::Equal { Overlap::Ambiguous } else { Overlap::Ordered }
+        if own_says_more == other_says_more { Overlap::Ambiguous } else { Overlap::Ordered }
     }
 }
 
