@@ -32,7 +32,7 @@ use crate::proxy::Plan;
 use crate::publish::Rules;
 use crate::shard::{Addresses, Lifecycle, LifecycleWatch, Shard};
 use crate::sse::Epoch;
-use crate::subscribe::control::ControlEvents;
+use crate::subscribe::Routes;
 use crate::sync::Mailbox;
 use crate::tls::{ServerTls, TlsError};
 use crate::topic::Filter;
@@ -137,9 +137,9 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         History { fsync: Fsync::Every(_), .. } => "buffered",
         History { fsync: Fsync::Always, .. } => "synced",
     };
-    let control = ControlEvents::new(&config.stream, hub.epoch());
+    let routes = Arc::new(Routes::new(&config.stream));
     let proxy = Arc::new(Plan::new(&config.proxy).map_err(GatewayError::Tls)?);
-    let rules = Arc::new(Rules::new(&config.publish, control.reserved()));
+    let rules = Arc::new(Rules::new(&config.publish, routes.reserved()));
 
     let (advance, lifecycle) = watch::channel(Lifecycle::Running);
     let (drained_tx, drained) = mpsc::channel(shard_count);
@@ -181,6 +181,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         let shard = Shard {
             index,
             config: Arc::clone(&config),
+            routes: Arc::clone(&routes),
             hub: Arc::clone(&hub),
             mailbox,
             metrics: Arc::clone(&metrics),

@@ -100,6 +100,13 @@ fn is_pattern(text: &str) -> bool {
     text.split('.').any(|token| token == "*" || token == ">")
 }
 
+/// Whether `text` is one token of a topic and nothing more wherever it is put: a topic without `.`, `*`,
+/// `>` and spaces.
+pub fn is_token(text: &str) -> bool {
+    let is_more = |character: char| ".*>".contains(character) || character.is_whitespace();
+    check_text(text).is_ok() && !text.contains(is_more)
+}
+
 fn check_text(text: &str) -> Result<(), TopicError> {
     if text.is_empty() {
         return Err(TopicError::Empty);
@@ -204,6 +211,17 @@ mod tests {
             assert!(matches!(Filter::parse(literal), Ok(Filter::Exact(_))), "{literal}");
             assert!(Topic::parse(literal).is_ok(), "{literal}");
         }
+    }
+
+    #[test]
+    fn a_token_stays_one_token_wherever_it_is_put() {
+        for token in ["42", "a-b_C", "日本", "a%2e", "$SYS"] {
+            assert!(is_token(token), "{token}");
+        }
+        for other in ["", "*", ">", "a*", "a.b", ".", "a b", "a\u{a0}b", "a\0b", "a\u{200b}"] {
+            assert!(!is_token(other), "{other:?}");
+        }
+        assert!(!is_token(&"x".repeat(TOPIC_BYTES_MAX + 1)));
     }
 
     #[test]

@@ -353,7 +353,7 @@ fn f07_a_heartbeat_that_is_an_event_has_a_reserved_name() {
 fn f07_renaming_a_control_event_frees_its_name() {
     let gateway = Gateway::builder()
         .env("TIDEGATE__STREAM__CONTROL__HELLO", "gateway-hello")
-        .env("TIDEGATE__STREAM__CONTROL__GAP", "")
+        .env("TIDEGATE__STREAM__CONTROL__GAP", "gateway-gap")
         .start();
     let mut subscriber = gateway.topic("t").subscribe();
     subscriber.expect_named("gateway-hello");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tidegate::event::Event;
-use tidegate::history::{Bounds, History, Limits, PageBounds, PageRequest, Past, Place};
+use tidegate::history::{Bounds, History, Limits, PageBounds, PageRequest, Past, Place, Wants};
 use tidegate::topic::Filter;
 
 use super::{DATA_BYTES, draft, id, to_topic};
@@ -46,10 +46,11 @@ impl FullHistory {
     pub(crate) fn read(&mut self, filters: &[Filter], back: usize) -> usize {
         let bounds = PageBounds { events_max: 256, bytes_max: 64 << 10 };
         let mut place = Place::after(self.newest - back as u64);
+        let wants = Wants { filters, everyone: true };
         let mut events = 0;
         while place.after < self.newest {
             let page = self.history.page(
-                PageRequest { filters, past: Past::Events, place, upto: self.newest, bounds },
+                PageRequest { wants, past: Past::Events, place, upto: self.newest, bounds },
                 self.now,
             );
             events += page.events.len();

@@ -22,7 +22,7 @@ pub(crate) fn bench(c: &mut Criterion) {
 }
 
 fn parse(c: &mut Criterion) {
-    let rules = Rules::new(&Publish::default(), ["hello", "gap", "end"].into_iter());
+    let rules = Rules::new(&Publish::default(), ["hello", "gap", "end"].map(String::from).into());
     let message =
         format!(r#"{{"topic":"board.42","event":"e","data":"{}"}}"#, "x".repeat(DATA_BYTES));
     let array = format!("[{}]", vec![message.clone(); BATCH].join(","));

@@ -12,6 +12,7 @@ mod keys;
 mod layer;
 pub mod schema;
 mod strings;
+pub mod template;
 pub mod units;
 mod validate;
 pub mod web;

@@ -7,10 +7,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::proxy::{Balance, DEFAULT_UPSTREAM, HostHeader, Proxy, Route, Upstream};
+pub use self::stream::{
+    Control, ControlChanges, Cors, HeartbeatKind, Parameter, Slow, Stream, StreamRoute,
+};
 pub use self::tls::{Certificate, ClientAuth, Tls, TlsVersion};
 use super::units::{Bytes, Fsync, Interval};
 
 mod proxy;
+mod stream;
 mod tls;
 
 /// The whole configuration of one gateway process.
@@ -88,67 +92,6 @@ pub struct Server {
     pub http2_window_timeout: Interval,
     /// Silence after which a client of HTTP/2 is asked for a sign of life.
     pub http2_ping_interval: Interval,
-}
-
-/// What a subscriber's stream looks like and how much of it may wait.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Stream {
-    /// Longest silence on a stream before a heartbeat.
-    pub heartbeat: Interval,
-    /// Whether JavaScript can see the heartbeat.
-    pub heartbeat_kind: HeartbeatKind,
-    /// Cap on a stream's life; each stream draws its own from 80 to 100 % of it.
-    pub max_lifetime: Interval,
-    /// Reconnect delay told to clients; each stream is told 50 to 150 % of it.
-    pub retry: Interval,
-    /// Events that may wait for one stream.
-    pub ring_frames_max: usize,
-    /// Bytes that may wait for one stream.
-    pub ring_bytes_max: Bytes,
-    /// What becomes of a stream that has more waiting than that.
-    pub slow: Slow,
-    /// Topics and patterns one stream may name.
-    pub topics_max: usize,
-    /// Names of the control events.
-    pub control: Control,
-}
-
-/// Names of the control events; an empty name switches the event off. A name in use here is
-/// reserved: publishing under it is refused.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Control {
-    /// First event of every stream.
-    pub hello: String,
-    /// Heartbeat of kind `event`; not reserved while heartbeats are comments.
-    pub heartbeat: String,
-    /// Events were lost to this stream.
-    pub gap: String,
-    /// Last event of a stream the gateway ends.
-    pub end: String,
-}
-
-/// How a heartbeat is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum HeartbeatKind {
-    /// An SSE comment: keeps proxies awake, invisible to JavaScript.
-    Comment,
-    /// A named event: clients can watch for its absence.
-    Event,
-}
-
-/// What becomes of a stream that has more waiting than its ring holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Slow {
-    /// The oldest goes, and the client is told of the gap.
-    DropOldest,
-    /// The stream reads on from the history: nothing is lost that is still kept there.
-    CatchUp,
-    /// The stream is closed; its client comes back with its cursor.
-    Disconnect,
 }
 
 /// What a publisher may send.
@@ -286,33 +229,6 @@ impl Default for Server {
             http2_control_frames_max: 1000,
             http2_window_timeout: Interval(Duration::from_secs(60)),
             http2_ping_interval: Interval(Duration::from_secs(30)),
-        }
-    }
-}
-
-impl Default for Stream {
-    fn default() -> Self {
-        Self {
-            heartbeat: Interval(Duration::from_secs(15)),
-            heartbeat_kind: HeartbeatKind::Comment,
-            max_lifetime: Interval(Duration::from_secs(3600)),
-            retry: Interval(Duration::from_secs(2)),
-            ring_frames_max: 256,
-            ring_bytes_max: Bytes::mib(1),
-            slow: Slow::DropOldest,
-            topics_max: 128,
-            control: Control::default(),
-        }
-    }
-}
-
-impl Default for Control {
-    fn default() -> Self {
-        Self {
-            hello: "hello".into(),
-            heartbeat: "heartbeat".into(),
-            gap: "gap".into(),
-            end: "end".into(),
         }
     }
 }

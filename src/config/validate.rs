@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
-use super::schema::{Config, HeartbeatKind, History, Log, Mailbox, Publish, Server, Store, Stream};
+use super::schema::{Config, History, Log, Mailbox, Publish, Server, Store};
 use super::units::{Bytes, Fsync, Interval};
 use crate::topic::Filter;
 
@@ -19,6 +19,8 @@ const TOPICS_MAX: usize = 1024;
 const RING_FRAMES_MAX: usize = 65_536;
 /// Room in a ring beyond the largest event: its control frames (`gap`, heartbeat, `end`).
 const RING_SLACK: Bytes = Bytes::kib(1);
+/// Most entries of a list of routes, groups or servers: far above any real configuration.
+const ENTRIES_MAX: usize = 1000;
 /// Longest name of a control event, in bytes.
 const EVENT_NAME_BYTES_MAX: usize = 64;
 /// Linux keeps TCP_KEEPIDLE in 15 bits of seconds.
@@ -72,8 +74,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), Vec<Violation>> {
         let mut broken = Broken(Vec::new());
         server(&self.server, &mut broken);
-        stream(&self.stream, &self.publish, &mut broken);
-        control(&self.stream, &mut broken);
+        stream::stream(&self.stream, &self.publish, &mut broken);
         publish(&self.publish, &self.mailbox, &mut broken);
         history(&self.history, &self.publish, &mut broken);
         mailbox(&self.mailbox, &mut broken);
@@ -131,61 +132,6 @@ fn server(server: &Server, broken: &mut Broken) {
     broken.at_least("server.http2_control_frames_max", frames, HTTP2_CONTROL_FRAMES_MIN);
     broken.at_least("server.http2_window_timeout", server.http2_window_timeout, MILLISECOND);
     broken.at_least("server.http2_ping_interval", server.http2_ping_interval, MILLISECOND);
-}
-
-fn stream(stream: &Stream, publish: &Publish, broken: &mut Broken) {
-    let heartbeat_min = Interval(Duration::from_millis(100));
-    broken.at_least("stream.heartbeat", stream.heartbeat, heartbeat_min);
-    broken.at_least("stream.max_lifetime", stream.max_lifetime, SECOND);
-    broken.at_least("stream.retry", stream.retry, MILLISECOND);
-    broken.within("stream.ring_frames_max", stream.ring_frames_max, 1, RING_FRAMES_MAX);
-    broken.within("stream.topics_max", stream.topics_max, 1, TOPICS_MAX);
-    let (ring, event) = (stream.ring_bytes_max, publish.event_bytes_max);
-    if ring.0 < event.0.saturating_add(RING_SLACK.0) {
-        broken.add(
-            &["stream.ring_bytes_max", "publish.event_bytes_max"],
-            format!(
-                "`stream.ring_bytes_max` is {ring}; it must be at least `publish.event_bytes_max` \
-                 ({event}) plus {RING_SLACK}, so that one event always fits a ring"
-            ),
-        );
-    }
-}
-
-fn control(stream: &Stream, broken: &mut Broken) {
-    let control = &stream.control;
-    let names = [
-        ("stream.control.hello", &control.hello, true),
-        ("stream.control.heartbeat", &control.heartbeat, is_named_heartbeat(stream)),
-        ("stream.control.gap", &control.gap, true),
-        ("stream.control.end", &control.end, true),
-    ];
-    // An empty name switches its event off; a comment heartbeat has no use for its name.
-    for (index, (key, name, in_use)) in names.iter().enumerate() {
-        if name.len() > EVENT_NAME_BYTES_MAX {
-            let length = name.len();
-            let message =
-                format!("`{key}` has {length} bytes; it must have at most {EVENT_NAME_BYTES_MAX}");
-            broken.add(&[key], message);
-        }
-        // CR and LF would end the `event:` line; no other control character helps anyone.
-        if name.chars().any(char::is_control) {
-            let message = format!("`{key}` is {name:?}; it must not have control characters");
-            broken.add(&[key], message);
-        }
-        let twin = names[..index]
-            .iter()
-            .find(|(_, other, other_in_use)| *in_use && *other_in_use && other == name);
-        if let (Some((other, ..)), false) = (twin, name.is_empty()) {
-            let message =
-                format!("`{key}` and `{other}` are both {name:?}; control names must differ");
-            broken.add(&[key, other], message);
-        }
-    }
-}
-
-fn is_named_heartbeat(stream: &Stream) -> bool {
-    stream.heartbeat_kind == HeartbeatKind::Event
 }
 
 fn publish(publish: &Publish, mailbox: &Mailbox, broken: &mut Broken) {
@@ -324,6 +270,7 @@ impl Broken {
 }
 
 mod proxy;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;

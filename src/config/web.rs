@@ -1,6 +1,7 @@
 //! Values to which the web gives a form: URLs, hosts, networks, paths, methods, header fields. What
 //! parses here needs no further check where it is used.
 
+use std::cmp::{Ordering, Reverse};
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{HeaderName, HeaderValue};
@@ -30,6 +31,7 @@ macro_rules! written_as_text {
         }
     };
 }
+pub(super) use written_as_text;
 
 /// Where an app server is: `http://127.0.0.1:3000`, `https://app.example.com`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -118,7 +120,7 @@ written_as_text!(
 );
 
 /// Hosts that a route is for. Ordered from the one that says most.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum HostPattern {
     /// `www.example.com`, in lower case.
@@ -154,6 +156,14 @@ impl HostPattern {
         })
     }
 
+    fn rank(&self) -> (u8, Reverse<usize>, &str) {
+        match self {
+            Self::Exact(name) => (0, Reverse(0), name),
+            Self::Below(end) => (1, Reverse(end.len()), end),
+            Self::Any => (2, Reverse(0), ""),
+        }
+    }
+
     /// Whether it is for a host, which is without a port.
     pub fn matches(&self, host: &str) -> bool {
         match self {
@@ -164,6 +174,27 @@ impl HostPattern {
                 start > 0 && host.get(start..).is_some_and(|own| own.eq_ignore_ascii_case(end))
             }
         }
+    }
+}
+
+impl Ord for HostPattern {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+impl PartialOrd for HostPattern {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// A host without its port.
+pub fn without_port(host: &str) -> &str {
+    match host.rfind(':') {
+        // Not within the brackets of an IPv6 address.
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
     }
 }
 
@@ -217,6 +248,41 @@ pub fn has_dot_segments(path: &str) -> bool {
     (path.contains("/.") || path.contains("/%2")) && path.split('/').any(is_dots)
 }
 
+/// Origins whose pages may read a response (CORS): one, as browsers write it, or with `*` all.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum AllowedOrigin {
+    /// `https://app.example.com`, in lower case.
+    Exact(Box<str>),
+    /// Any.
+    Any,
+}
+
+written_as_text!(AllowedOrigin, AllowedOrigin::read, |origin| match origin {
+    AllowedOrigin::Exact(origin) => origin.to_string(),
+    AllowedOrigin::Any => "*".into(),
+});
+
+impl AllowedOrigin {
+    fn read(text: &str) -> Result<Self, &'static str> {
+        const EXPECTED: &str =
+            "an origin, like \"https://app.example.com\" without a path, or \"*\"";
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        let uri: Uri = text.parse().map_err(|_| EXPECTED)?;
+        let is_bare = uri.path() == "/" && uri.query().is_none() && !text.contains(['@', '*']);
+        let (scheme, authority) = (uri.scheme_str(), uri.authority().filter(|_| is_bare));
+        match (scheme, authority) {
+            (Some(scheme), Some(authority)) => {
+                let origin = format!("{scheme}://{authority}").to_ascii_lowercase();
+                Ok(Self::Exact(origin.into()))
+            }
+            _ => Err(EXPECTED),
+        }
+    }
+}
+
 /// A method.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
@@ -240,13 +306,13 @@ written_as_text!(
 );
 
 impl PartialOrd for FieldName {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
 impl Ord for FieldName {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+    fn cmp(&self, other: &Self) -> Ordering {
         self.0.as_str().cmp(other.0.as_str())
     }
 }
@@ -298,8 +364,25 @@ mod tests {
         let exact: HostPattern = read("Example.com").expect("a name");
         assert!(exact.matches("EXAMPLE.com") && !exact.matches("a.example.com"));
         assert!(exact < below && below < HostPattern::Any);
+        let closer: HostPattern = read("*.z.example.com").expect("a pattern");
+        assert!(exact < closer && closer < below);
         for text in ["*.", "a*.com", "example.com:80", "a/b", "*"] {
             assert_eq!(read::<HostPattern>(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_a_scheme_a_host_and_no_path() {
+        for (text, origin) in [
+            ("https://App.example.com", "https://app.example.com"),
+            ("http://localhost:5173/", "http://localhost:5173"),
+            ("capacitor://localhost", "capacitor://localhost"),
+            ("*", "*"),
+        ] {
+            assert_eq!(String::from(read::<AllowedOrigin>(text).expect(text)), origin);
+        }
+        for text in ["", "app.example.com", "https://", "https://a/b", "https://*.a.com", "null"] {
+            assert_eq!(read::<AllowedOrigin>(text), None, "{text}");
         }
     }
 

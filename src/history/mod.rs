@@ -19,7 +19,7 @@ mod tests;
 mod topic;
 
 pub use limits::{Bounds, Limits};
-pub use page::{Loss, Page, PageBounds, PageRequest, Past, Place};
+pub use page::{Loss, Page, PageBounds, PageRequest, Past, Place, Wants};
 pub use retained::{TopicValue, bytes_to_retain};
 
 use std::collections::BTreeSet;

@@ -37,11 +37,20 @@ impl Place {
     }
 }
 
+/// What a reader reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Wants<'a> {
+    /// Of these topics,
+    pub filters: &'a [Filter],
+    /// and whether what goes to everyone.
+    pub everyone: bool,
+}
+
 /// A page that a reader asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct PageRequest<'a> {
-    /// The topics that it reads.
-    pub filters: &'a [Filter],
+    /// What it reads.
+    pub wants: Wants<'a>,
     /// What it wants of them.
     pub past: Past,
     /// Where it is.
@@ -88,16 +97,16 @@ pub struct Page {
 }
 
 impl History {
-    /// What a reader at `place`, who reads up to `upto`, has lost of these filters' topics and has
-    /// not been told of.
+    /// What a reader at `place`, who reads up to `upto`, has lost of what it wants and has not been
+    /// told of.
     pub fn lost(
         &mut self,
-        filters: &[Filter],
+        wants: Wants<'_>,
         place: Place,
         upto: u64,
         now: Instant,
     ) -> Option<Loss> {
-        let topics = self.changed(filters, place.after);
+        let topics = self.changed(wants, place.after);
         let (lost, _) = self.lost_of(&topics, place, upto, now);
         self.enforce_bounds(now);
         lost
@@ -105,11 +114,11 @@ impl History {
 
     /// The next page of a reader.
     pub fn page(&mut self, request: PageRequest<'_>, now: Instant) -> Page {
-        let PageRequest { filters, past, place, upto, bounds } = request;
+        let PageRequest { wants, past, place, upto, bounds } = request;
         let (topics, (lost, beyond)) = match past {
-            Past::Retained => (self.with_values(filters), (None, false)),
+            Past::Retained => (self.with_values(wants), (None, false)),
             Past::Events => {
-                let topics = self.changed(filters, place.after);
+                let topics = self.changed(wants, place.after);
                 let lost = self.lost_of(&topics, place, upto, now);
                 (topics, lost)
             }
@@ -122,10 +131,11 @@ impl History {
         Page { lost, events, to, told_at }
     }
 
-    /// The topics of `filters` that something may have happened to after `after`.
-    fn changed(&self, filters: &[Filter], after: u64) -> Topics {
-        let mut topics = Topics { known: vec![EVERYONE], unknown: false };
-        let (exact, patterns) = split(filters);
+    /// The topics that a reader wants and something may have happened to after `after`.
+    fn changed(&self, wants: Wants<'_>, after: u64) -> Topics {
+        let known = if wants.everyone { vec![EVERYONE] } else { Vec::new() };
+        let mut topics = Topics { known, unknown: false };
+        let (exact, patterns) = split(wants.filters);
         for topic in exact {
             match self.find(topic.as_str()) {
                 Some(key) => topics.known.push(key),
@@ -147,19 +157,22 @@ impl History {
         topics
     }
 
-    /// The topics of `filters` that have retained values.
-    fn with_values(&self, filters: &[Filter]) -> Topics {
+    /// The topics that a reader wants and that have retained values.
+    fn with_values(&self, wants: Wants<'_>) -> Topics {
         let mut known = Vec::new();
-        let (exact, patterns) = split(filters);
+        let (exact, patterns) = split(wants.filters);
         known.extend(exact.filter_map(|topic| self.find(topic.as_str())));
-        known.extend(self.retaining.iter().copied().filter(|&key| self.is_of(key, &patterns)));
+        let is_wanted = |key: &TopicKey| match *key {
+            EVERYONE => wants.everyone,
+            key => self.is_of(key, &patterns),
+        };
+        known.extend(self.retaining.iter().copied().filter(is_wanted));
         Topics { known, unknown: false }
     }
 
     fn is_of(&self, key: TopicKey, patterns: &[&Filter]) -> bool {
-        // What goes to everyone has no name, and is of every pattern.
         let name = self.topics[key].name.as_ref();
-        name.is_none_or(|name| patterns.iter().any(|pattern| pattern.matches(name)))
+        name.is_some_and(|name| patterns.iter().any(|pattern| pattern.matches(name)))
     }
 
     /// What of these topics is gone, and whether more is, beyond `upto`. How many is known if only
@@ -181,13 +194,13 @@ impl History {
             let to = lost.map_or(0, |lost| lost.to).max(self.damaged_to.min(upto));
             lost = Some(Loss { to, count: None, by_damage: true });
         }
+        let named = topics.known.iter().filter(|&&key| key != EVERYONE).count();
         for &key in &topics.known {
             self.forget_old(key, now);
             let topic = &self.topics[key];
             beyond |= topic.forgot_beyond(upto);
             if let Some(mut of_topic) = topic.lost_since(place, upto) {
-                // Beside what goes to everyone.
-                if topic.shares_events && topics.known.len() > 2 {
+                if topic.shares_events && named > 1 {
                     of_topic.count = None;
                 }
                 lost = Some(match lost {

@@ -29,6 +29,7 @@ enum Operation {
     Expire,
     Read {
         filters: Vec<usize>,
+        everyone: bool,
         /// Of 100, how far back of the head.
         back: u64,
         /// Of what is left, how far the reader's shard is behind the head.
@@ -39,6 +40,7 @@ enum Operation {
     },
     Subscribe {
         filters: Vec<usize>,
+        everyone: bool,
     },
 }
 
@@ -57,12 +59,13 @@ fn operation() -> impl Strategy<Value = Operation> {
             }),
         1 => (1..20u64).prop_map(|seconds| Operation::Wait { seconds }),
         1 => Just(Operation::Expire),
-        4 => (filters(), 0..=100u64, 0..=50u64, 1..6usize, 0..3usize).prop_map(
-            |(filters, back, lag, page_events, meanwhile)| Operation::Read {
-                filters, back, lag, page_events, meanwhile
+        4 => (filters(), any::<bool>(), 0..=100u64, 0..=50u64, 1..6usize, 0..3usize).prop_map(
+            |(filters, everyone, back, lag, page_events, meanwhile)| Operation::Read {
+                filters, everyone, back, lag, page_events, meanwhile
             }
         ),
-        2 => filters().prop_map(|filters| Operation::Subscribe { filters }),
+        2 => (filters(), any::<bool>())
+            .prop_map(|(filters, everyone)| Operation::Subscribe { filters, everyone }),
     ]
 }
 
@@ -74,11 +77,11 @@ struct World {
     now: Instant,
 }
 
-fn wants(filters: &[Filter], event: &Event) -> bool {
+fn is_wanted(wants: Wants<'_>, event: &Event) -> bool {
     match &event.to {
-        Destination::Everyone => true,
+        Destination::Everyone => wants.everyone,
         Destination::Topics(topics) => {
-            topics.iter().any(|topic| filters.iter().any(|filter| filter.matches(topic)))
+            topics.iter().any(|topic| wants.filters.iter().any(|filter| filter.matches(topic)))
         }
     }
 }
@@ -128,7 +131,7 @@ impl World {
     /// Reads all pages, and holds what is there and what is declared to the truth.
     fn read(
         &mut self,
-        filters: &[Filter],
+        wants: Wants<'_>,
         (after, upto): (u64, u64),
         events_max: usize,
         meanwhile: usize,
@@ -139,7 +142,7 @@ impl World {
             let bounds = PageBounds { events_max, bytes_max: 500 };
             let page = self
                 .history
-                .page(PageRequest { filters, past: Past::Events, place, upto, bounds }, self.now);
+                .page(PageRequest { wants, past: Past::Events, place, upto, bounds }, self.now);
             assert!(page.events.len() <= events_max);
             if let Some(lost) = page.lost {
                 assert!(lost.to > place.after, "{lost:?} at {place:?}");
@@ -158,14 +161,14 @@ impl World {
         }
         assert!(got.is_sorted_by(|a, b| a.seq < b.seq), "not in order, or twice");
         for event in &got {
-            assert!(event.seq > after && event.seq <= upto && wants(filters, event));
+            assert!(event.seq > after && event.seq <= upto && is_wanted(wants, event));
             assert!(!event.is_expired(self.now), "{} had expired", event.seq);
         }
         let got_seqs: Vec<_> = got.iter().map(|event| event.seq).collect();
         let missing: Vec<_> = self.truth[after as usize..upto as usize]
             .iter()
             .map(|(event, _)| event)
-            .filter(|event| wants(filters, event) && !got_seqs.contains(&event.seq))
+            .filter(|event| is_wanted(wants, event) && !got_seqs.contains(&event.seq))
             .collect();
         for event in missing.iter().filter(|event| !event.is_expired(self.now)) {
             // Told before anything that came after it.
@@ -180,7 +183,7 @@ impl World {
             let events: Vec<_> = self.truth.iter().map(|(event, _)| event).collect();
             let gone: Vec<_> = events
                 .into_iter()
-                .filter(|event| wants(filters, event) && !got_seqs.contains(&event.seq))
+                .filter(|event| is_wanted(wants, event) && !got_seqs.contains(&event.seq))
                 .filter(gone)
                 .collect();
             let expired = gone.iter().filter(|event| event.expires.is_some()).count() as u64;
@@ -200,7 +203,7 @@ impl World {
     }
 
     /// What a new subscriber is told: the last value of each topic and name.
-    fn subscribe(&mut self, filters: &[Filter]) {
+    fn subscribe(&mut self, wants: Wants<'_>) {
         let mut values = Vec::<(Option<Topic>, Box<str>, Arc<Event>)>::new();
         for (event, retain) in &self.truth {
             let Some(retain) = retain else { continue };
@@ -217,8 +220,8 @@ impl World {
             }
         }
         let wanted = |topic: &Option<Topic>| {
-            let topic = topic.as_ref();
-            topic.is_none_or(|topic| filters.iter().any(|filter| filter.matches(topic)))
+            let Some(topic) = topic else { return wants.everyone };
+            wants.filters.iter().any(|filter| filter.matches(topic))
         };
         let mut expected: Vec<_> = values
             .into_iter()
@@ -230,7 +233,7 @@ impl World {
         let bounds = PageBounds { events_max: usize::MAX, bytes_max: usize::MAX };
         let (start, upto) = (Place::after(0), self.head());
         let page = self.history.page(
-            PageRequest { filters, past: Past::Retained, place: start, upto, bounds },
+            PageRequest { wants, past: Past::Retained, place: start, upto, bounds },
             self.now,
         );
         let got: Vec<_> = page.events.iter().map(|event| event.seq).collect();
@@ -278,6 +281,10 @@ fn bounds() -> impl Strategy<Value = Bounds> {
     )
 }
 
+fn of(filters: &[Filter]) -> Wants<'_> {
+    Wants { filters, everyone: true }
+}
+
 fn filters(of: &[usize]) -> Vec<Filter> {
     let mut filters: Vec<_> = of.iter().map(|&at| Filter::parse(FILTERS[at]).unwrap()).collect();
     filters.sort_unstable();
@@ -303,13 +310,16 @@ proptest! {
                 }
                 Operation::Wait { seconds } => world.now += Duration::from_secs(seconds),
                 Operation::Expire => world.history.expire(3, world.now),
-                Operation::Read { filters: of, back, lag, page_events, meanwhile } => {
+                Operation::Read { filters: named, everyone, back, lag, page_events, meanwhile } => {
                     let head = world.head();
                     let after = head - head * back / 100;
                     let upto = head - (head - after) * lag / 100;
-                    world.read(&filters(&of), (after, upto), page_events, meanwhile);
+                    let wants = Wants { filters: &filters(&named), everyone };
+                    world.read(wants, (after, upto), page_events, meanwhile);
                 }
-                Operation::Subscribe { filters: of } => world.subscribe(&filters(&of)),
+                Operation::Subscribe { filters: named, everyone } => {
+                    world.subscribe(Wants { filters: &filters(&named), everyone });
+                }
             }
             world.check_totals();
         }
@@ -344,10 +354,11 @@ fn a_chatty_topic_leaves_the_quiet_ones_their_share() {
         world.publish(&[0], 100, None, None);
     }
     let head = world.head();
-    world.read(&filters(&[1, 2, 5]), (0, head), 10, 0);
-    let lost = world.history.lost(&filters(&[1, 2, 5]), Place::after(0), u64::MAX, world.now);
+    world.read(of(&filters(&[1, 2, 5])), (0, head), 10, 0);
+    let lost = world.history.lost(of(&filters(&[1, 2, 5])), Place::after(0), u64::MAX, world.now);
     assert_eq!(lost, None, "of {quiet} events of quiet topics");
-    let lost = world.history.lost(&filters(&[0]), Place::after(0), u64::MAX, world.now).unwrap();
+    let lost =
+        world.history.lost(of(&filters(&[0])), Place::after(0), u64::MAX, world.now).unwrap();
     assert!(lost.count.unwrap() > 4_000, "{lost:?}");
 }
 
@@ -367,10 +378,10 @@ fn f45_a_million_topics_are_bounded() {
     assert!(totals.bytes <= 1 << 20);
     // What is gone with its topic is still declared.
     let gone = [Filter::parse("t.5").unwrap()];
-    let lost = history.lost(&gone, Place::after(4), u64::MAX, now).unwrap();
+    let lost = history.lost(of(&gone), Place::after(4), u64::MAX, now).unwrap();
     assert_eq!(lost, Loss { to: 999_000, count: None, by_damage: false });
     let kept = [Filter::parse("t.1000000").unwrap()];
-    assert_eq!(history.lost(&kept, Place::after(999_000), u64::MAX, now), None);
+    assert_eq!(history.lost(of(&kept), Place::after(999_000), u64::MAX, now), None);
 }
 
 #[test]
@@ -381,7 +392,7 @@ fn a_loss_is_exact_for_a_topic_that_was_known_all_along() {
         world.publish(&[topic], 1, None, None);
     }
     let mut lost =
-        |after| world.history.lost(&filters(&[0]), Place::after(after), u64::MAX, world.now);
+        |after| world.history.lost(of(&filters(&[0])), Place::after(after), u64::MAX, world.now);
     assert_eq!(lost(0), Some(Loss { to: 2, count: Some(2), by_damage: false }));
     assert_eq!(lost(1), Some(Loss { to: 2, count: None, by_damage: false }));
     assert_eq!(lost(2), None);

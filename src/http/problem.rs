@@ -13,13 +13,13 @@ impl From<&SubscribeError> for Problem {
     fn from(error: &SubscribeError) -> Self {
         let (status, slug, title) = match error {
             SubscribeError::NotAcceptable => (406, "not-acceptable", "Not acceptable"),
-            SubscribeError::NoTopic => (400, "no-topic", "No topic"),
+            SubscribeError::NoTopic { .. } => (400, "no-topic", "No topic"),
             SubscribeError::TooManyTopics { .. } => (400, "too-many-topics", "Too many topics"),
             SubscribeError::Topic(_) => (400, "bad-topic", "Bad topic"),
             SubscribeError::NotUtf8 { .. } => (400, "not-utf8", "Not UTF-8"),
-            SubscribeError::Limit | SubscribeError::MaxDuration => {
-                (400, "bad-parameter", "Bad parameter")
-            }
+            SubscribeError::Limit
+            | SubscribeError::MaxDuration
+            | SubscribeError::Parameter { .. } => (400, "bad-parameter", "Bad parameter"),
         };
         Self::new(status, slug, title, error.to_string()).in_field(error.field())
     }

@@ -1,6 +1,6 @@
 //! The public listener's routes: streams of ours, and the app servers' answers to everything else.
 
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response};
 use http_body_util::Full;
@@ -11,7 +11,7 @@ use super::{Answer, RequestBody, ResponseBody, method_not_allowed, not_found, pr
 use crate::error::Problem;
 use crate::net::Peer;
 use crate::proxy::{Download, Exchange, Proxy, ProxyError};
-use crate::subscribe;
+use crate::subscribe::Found;
 
 /// Header fields of every stream, apart from what each HTTP version adds.
 pub const STREAM_HEADERS: [(&str, &str); 4] = [
@@ -23,7 +23,21 @@ pub const STREAM_HEADERS: [(&str, &str); 4] = [
 ];
 
 /// Answers a request for a stream.
-pub fn subscribe<S>(head: &Parts, body: &RequestBody, topics_max: usize) -> Answer<S> {
+pub fn subscribe<S>(found: &Found<'_>, head: &Parts, body: &RequestBody) -> Answer<S> {
+    if let Some(fields) = found.route.preflight(head) {
+        let mut response = no_content();
+        append(&mut response, &fields);
+        return Answer::Response(response);
+    }
+    let mut answer = open(found, head, body);
+    if let Answer::Response(response) = &mut answer {
+        // A script may read why it is refused.
+        append(response, &found.route.cors(&head.headers));
+    }
+    answer
+}
+
+fn open<S>(found: &Found<'_>, head: &Parts, body: &RequestBody) -> Answer<S> {
     if head.method != Method::GET && head.method != Method::HEAD {
         return Answer::Response(method_not_allowed("GET, HEAD"));
     }
@@ -32,13 +46,13 @@ pub fn subscribe<S>(head: &Parts, body: &RequestBody, topics_max: usize) -> Answ
         let refused = Problem::new(400, "unexpected-body", "Unexpected body", detail);
         return Answer::Response(problem(&refused.in_field("body")));
     }
-    match subscribe::parse(head, topics_max) {
+    match found.subscription(head) {
         Err(error) => {
-            tracing::debug!(%error, query = ?head.uri.query(), "refused a subscription");
+            tracing::debug!(%error, target = ?head.uri, "refused a subscription");
             Answer::Response(problem(&Problem::from(&error)))
         }
         Ok(_) if head.method == Method::HEAD => {
-            Answer::Response(stream_head(ResponseBody::Full(Full::default())))
+            Answer::Response(stream_head(ResponseBody::Full(Full::default()), &HeaderMap::new()))
         }
         Ok(subscription) => Answer::Stream(subscription),
     }
@@ -86,11 +100,19 @@ fn proxied<S>(body: Download) -> ResponseBody<S> {
     ResponseBody::Proxied(Box::new(body))
 }
 
-/// The response that a stream over HTTP/2, or a HEAD request, gets.
-pub fn stream_head<B>(body: B) -> Response<B> {
-    let mut response = Response::builder();
+/// The response that a stream over HTTP/2, or a HEAD request, gets, with some more `fields`.
+pub fn stream_head<B>(body: B, fields: &HeaderMap) -> Response<B> {
+    let mut response = Response::new(body);
     for (name, value) in STREAM_HEADERS {
-        response = response.header(name, value);
+        let (name, value) = (HeaderName::from_static(name), HeaderValue::from_static(value));
+        response.headers_mut().insert(name, value);
     }
-    response.body(body).expect("the stream's header fields are constants")
+    append(&mut response, fields);
+    response
+}
+
+fn append<B>(response: &mut Response<B>, fields: &HeaderMap) {
+    for (name, value) in fields {
+        response.headers_mut().append(name, value.clone());
+    }
 }

@@ -25,10 +25,9 @@ use std::time::{Duration, Instant};
 use self::keys::{Keys, Published};
 use self::waiting::{OrderedEvent, Waiting};
 use crate::event::{Destination, Event};
-use crate::history::{Bounds, History, Loss, Page, PageRequest, Place, Retain, Totals};
+use crate::history::{Bounds, History, Loss, Page, PageRequest, Place, Retain, Totals, Wants};
 use crate::sse::{Draft, Epoch, EventId};
 use crate::sync::{Mailbox, Outcome, Settled, Ticket};
-use crate::topic::Filter;
 
 /// Topics looked through for what is too old with each [`Hub::tidy`].
 const EXPIRE_TOPICS: usize = 5_000;
@@ -286,8 +285,8 @@ impl Hub {
     }
 
     /// What a subscriber at `place` has lost of the past up to `upto`: see [`History::lost`].
-    pub fn lost(&self, filters: &[Filter], place: Place, upto: u64, now: Instant) -> Option<Loss> {
-        self.order().history.lost(filters, place, upto, now)
+    pub fn lost(&self, wants: Wants<'_>, place: Place, upto: u64, now: Instant) -> Option<Loss> {
+        self.order().history.lost(wants, place, upto, now)
     }
 
     /// The next page of a subscriber's past: see [`History::page`].

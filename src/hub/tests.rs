@@ -4,7 +4,7 @@ use super::*;
 use crate::history::{PageBounds, Past};
 use crate::journal::{self, Ended, Item, Record, Recovered, To};
 use crate::sse::Fields;
-use crate::topic::Topic;
+use crate::topic::{Filter, Topic};
 
 fn submission(data: &str) -> Submission {
     let draft = Draft::new(&Fields { data, ..Fields::default() });
@@ -30,6 +30,10 @@ fn hub(events_max: usize, bytes_max: usize) -> (Hub, [Arc<EventMailbox>; 2]) {
 fn publish(hub: &Hub, batch: Vec<Submission>) -> Result<Vec<u64>, Refused> {
     let receipt = hub.publish(batch, None, Instant::now())?;
     Ok(receipt.ids().map(|id| id.seq).collect())
+}
+
+fn of(filters: &[Filter]) -> Wants<'_> {
+    Wants { filters, everyone: true }
 }
 
 #[test]
@@ -263,7 +267,7 @@ fn values_without_their_records_come_back_as_values_only() {
     let seqs = |filters: &[&str], past, after| {
         let filters: Vec<_> = filters.iter().map(|text| Filter::parse(text).unwrap()).collect();
         let page = hub.page(
-            PageRequest { filters: &filters, past, place: Place::after(after), upto: 5, bounds },
+            PageRequest { wants: of(&filters), past, place: Place::after(after), upto: 5, bounds },
             now,
         );
         (page.lost.map(|lost| lost.to), page.events.iter().map(|e| e.seq).collect::<Vec<_>>())
@@ -308,11 +312,11 @@ fn f71_a_clock_that_was_set_back_or_on_loses_no_event_and_gives_no_id_twice() {
         let mailbox = Arc::new(EventMailbox::new(8, 1 << 20));
         let hub = Hub::with_log(Epoch::new(5), [mailbox], recovery.finish(&recovered));
         let start = Place::after(0);
-        let lost = hub.lost(&[], start, 1, now);
+        let lost = hub.lost(of(&[]), start, 1, now);
         assert_eq!(lost.is_none(), is_kept, "too old is declared, {accepted_ms} at {now_ms}");
         let bounds = PageBounds { events_max: 9, bytes_max: 9_999 };
         let page = hub.page(
-            PageRequest { filters: &[], past: Past::Events, place: start, upto: 1, bounds },
+            PageRequest { wants: of(&[]), past: Past::Events, place: start, upto: 1, bounds },
             now,
         );
         assert_eq!(page.events.len(), usize::from(is_kept));

@@ -9,7 +9,7 @@ use http::Method;
 use super::error::ProxyError;
 use super::group::Group;
 use crate::config::schema;
-use crate::config::web::{HostPattern, has_dot_segments};
+use crate::config::web::{HostPattern, has_dot_segments, without_port};
 
 /// All routes.
 #[derive(Debug)]
@@ -76,14 +76,6 @@ impl Route {
             (Some(rewrite), Some(below)) if path != "*" => rewrite.join(below).into(),
             _ => path.into(),
         }
-    }
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rfind(':') {
-        // Not within the brackets of an IPv6 address.
-        Some(colon) if !host[colon..].contains(']') => &host[..colon],
-        _ => host,
     }
 }
 

@@ -10,6 +10,7 @@ mod tests;
 pub use error::{Fault, PublishError};
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::config;
@@ -37,20 +38,17 @@ pub struct Rules {
     /// Topics of one event.
     pub topics_max: usize,
     /// Names of control events.
-    pub reserved: Box<[String]>,
+    pub reserved: HashSet<String>,
 }
 
 impl Rules {
     /// The rules of a configuration, with the names that control events use.
-    pub fn new<'a>(
-        publish: &config::schema::Publish,
-        reserved: impl Iterator<Item = &'a str>,
-    ) -> Self {
+    pub fn new(publish: &config::schema::Publish, reserved: HashSet<String>) -> Self {
         Self {
             event_bytes_max: publish.event_bytes_max.0,
             batch_events_max: publish.batch_events_max,
             topics_max: publish.topics_max,
-            reserved: reserved.map(str::to_owned).collect(),
+            reserved,
         }
     }
 }
@@ -187,7 +185,7 @@ fn check_event_name(name: &str, rules: &Rules) -> Result<(), Fault> {
     if let Some(character) = name.chars().find(|character| character.is_control()) {
         return Err(Fault::EventNameCharacter(character));
     }
-    if rules.reserved.iter().any(|reserved| reserved == name) {
+    if rules.reserved.contains(name) {
         return Err(Fault::Reserved(name.to_owned()));
     }
     Ok(())

@@ -24,7 +24,7 @@ use crate::http::{Answer, Handler, Options, Outcome, RequestBody, Takeover, publ
 use crate::metrics::Protocol;
 use crate::net::{self, Peer, Scheme, Transport, proxy_protocol};
 use crate::proxy::Proxy;
-use crate::subscribe::{self, Subscription};
+use crate::subscribe::{Routes, Subscription};
 use crate::tls::ServerTls;
 
 /// Pauses after a failed accept: doubled up to the longest while it keeps failing. The connections
@@ -201,7 +201,7 @@ fn is_the_peers(error: &io::Error) -> bool {
 /// The public listener: streams, and the app servers behind.
 pub(super) struct Public {
     pub(super) streams: Rc<RefCell<Streams>>,
-    pub(super) topics_max: usize,
+    pub(super) routes: Arc<Routes>,
     pub(super) proxy: Rc<Proxy>,
 }
 
@@ -214,18 +214,16 @@ impl Handler for Public {
         body: &mut RequestBody,
         peer: &Peer,
     ) -> Answer<StreamBody> {
-        match head.uri.path() {
-            subscribe::PATH => public::subscribe(&head, body, self.topics_max),
-            _ => public::forward(&self.proxy, &head, body, peer).await,
+        if let Some(found) = self.routes.find(&head) {
+            return public::subscribe(&found, &head, body);
         }
+        public::forward(&self.proxy, &head, body, peer).await
     }
 
     fn open(&self, subscription: Subscription) -> Response<StreamBody> {
-        public::stream_head(StreamBody::open(
-            Rc::clone(&self.streams),
-            subscription,
-            Framing::Bare,
-            Protocol::Http2,
-        ))
+        let fields = subscription.fields.clone();
+        let streams = Rc::clone(&self.streams);
+        let body = StreamBody::open(streams, subscription, Framing::Bare, Protocol::Http2);
+        public::stream_head(body, &fields)
     }
 }

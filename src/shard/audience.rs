@@ -1,4 +1,4 @@
-//! Audiences: the streams of one shard that have the same subscription set. Everything that depends
+//! Audiences: the streams of one shard and one route that have the same subscription set. Everything that depends
 //! only on what was asked for (matching, the log of pending events, the concatenated buffers) is
 //! done once an audience and not once a stream.
 
@@ -10,12 +10,18 @@ use slab::Slab;
 use super::index::{AudienceKey, Index};
 use super::log::Log;
 use crate::event::{Destination, Event};
+use crate::history::Wants;
+use crate::subscribe::RouteId;
 use crate::topic::Filter;
 
 pub(super) type StreamKey = usize;
 
 pub(super) struct Audience {
     filters: Rc<[Filter]>,
+    /// The route of its streams, which says what differs from other streams with these filters.
+    pub(super) route: RouteId,
+    /// Whether it gets what goes to everyone.
+    broadcast: bool,
     /// What not every member has been sent.
     pub(super) log: Log,
     /// Streams that read from `log`, and those in `behind`.
@@ -33,9 +39,9 @@ pub(super) struct Audience {
 }
 
 impl Audience {
-    /// What its streams have asked for.
-    pub(super) fn filters(&self) -> &[Filter] {
-        &self.filters
+    /// What its streams get.
+    pub(super) fn wants(&self) -> Wants<'_> {
+        Wants { filters: &self.filters, everyone: self.broadcast }
     }
 
     /// Has every member visited. Those not yet visited in a round that is under way come first.
@@ -92,19 +98,28 @@ pub(super) struct Audiences {
     /// Boxed: with many topics there is one for nearly every stream, and a table that grows by copying
     /// itself leaves holes of its own size in the heap.
     slab: Slab<Box<Audience>>,
-    by_filters: HashMap<Rc<[Filter]>, AudienceKey>,
+    by_filters: HashMap<RouteId, HashMap<Rc<[Filter]>, AudienceKey>>,
     index: Index,
 }
 
 impl Audiences {
-    /// The audience with these filters, made if there is none.
-    pub(super) fn find_or_make(&mut self, filters: Box<[Filter]>) -> AudienceKey {
-        if let Some(&key) = self.by_filters.get(&*filters) {
+    /// The audience of a route with these filters, made if there is none. `broadcast` is whether the
+    /// route's streams get what goes to everyone.
+    pub(super) fn find_or_make(
+        &mut self,
+        route: RouteId,
+        broadcast: bool,
+        filters: Box<[Filter]>,
+    ) -> AudienceKey {
+        let of_route = self.by_filters.entry(route).or_default();
+        if let Some(&key) = of_route.get(&*filters) {
             return key;
         }
         let filters: Rc<[Filter]> = filters.into();
         let key = self.slab.insert(Box::new(Audience {
             filters: Rc::clone(&filters),
+            route,
+            broadcast,
             log: Log::default(),
             members: Vec::new(),
             behind: Vec::new(),
@@ -116,7 +131,7 @@ impl Audiences {
         for filter in &*filters {
             self.index.add(filter, key);
         }
-        self.by_filters.insert(filters, key);
+        of_route.insert(filters, key);
         key
     }
 
@@ -127,7 +142,9 @@ impl Audiences {
         for filter in &*audience.filters {
             self.index.remove(filter, key);
         }
-        self.by_filters.remove(&audience.filters);
+        if let Some(of_route) = self.by_filters.get_mut(&audience.route) {
+            of_route.remove(&audience.filters);
+        }
         if self.slab.is_empty() {
             *self = Self::default();
         }
@@ -136,7 +153,10 @@ impl Audiences {
     /// Appends the audiences that `event` goes to, each once.
     pub(super) fn matching(&mut self, event: &Event, matching: &mut Vec<AudienceKey>) {
         match &event.to {
-            Destination::Everyone => matching.extend(self.slab.iter().map(|(key, _)| key)),
+            Destination::Everyone => {
+                let wanting = self.slab.iter().filter(|(_, audience)| audience.broadcast);
+                matching.extend(wanting.map(|(key, _)| key));
+            }
             Destination::Topics(topics) => {
                 for topic in topics {
                     self.index.matches(topic, |key| {
@@ -210,7 +230,7 @@ mod tests {
         ) {
             let mut audiences = Audiences::default();
             let filters = [Filter::parse("t").unwrap()];
-            let key = audiences.find_or_make(filters.into());
+            let key = audiences.find_or_make(RouteId::default(), true, filters.into());
             let audience = &mut audiences[key];
             let mut pending = BTreeSet::new();
             let mut joined = 0;
@@ -249,7 +269,7 @@ mod tests {
     fn an_event_with_two_matching_topics_is_matched_once() {
         let mut audiences = Audiences::default();
         let filters = ["a", "b", "*"].map(|text| Filter::parse(text).unwrap());
-        let key = audiences.find_or_make(filters.into());
+        let key = audiences.find_or_make(RouteId::default(), true, filters.into());
         let mut matching = Vec::new();
         let event = super::super::testing::event_to(1, &["a", "b"]);
         audiences.matching(&event, &mut matching);

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::HeaderMap;
 use tokio::runtime::{self, Runtime};
 
 use super::audience::Audiences;
@@ -23,7 +24,7 @@ use crate::history::Bounds;
 use crate::hub::{EventMailbox, Hub, KeyBounds, Refused, Submission};
 use crate::metrics::{ListenerName, ShardMetrics};
 use crate::sse::{Cursor, Epoch};
-use crate::subscribe::Subscription;
+use crate::subscribe::{RouteId, Routes, Subscription};
 use crate::topic::Filter;
 
 /// The index of a shard: finds the audiences that want an event.
@@ -36,7 +37,7 @@ pub struct Matcher {
 impl Matcher {
     /// Adds a subscription set, which becomes an audience unless it is one.
     pub fn subscribe(&mut self, filters: Box<[Filter]>) {
-        self.audiences.find_or_make(filters);
+        self.audiences.find_or_make(RouteId::default(), true, filters);
     }
 
     /// How many audiences `event` goes to. An audience remembers the `seq` that it last matched, so
@@ -103,7 +104,9 @@ impl Fanout {
             Arc::clone(&metrics),
             Arc::default(),
         );
-        let streams = Streams::new(&config, Arc::clone(&hub), mailbox, Arc::clone(&metrics))?;
+        let routes = Routes::new(&config.stream);
+        let streams =
+            Streams::new(&config, &routes, Arc::clone(&hub), mailbox, Arc::clone(&metrics))?;
         Ok(Self { hub, metrics, places, streams, _runtime: runtime })
     }
 
@@ -112,8 +115,14 @@ impl Fanout {
     pub fn subscribe(&mut self, socket: OwnedFd, filters: Box<[Filter]>) -> io::Result<()> {
         let socket = TcpStream::from(socket);
         socket.set_nonblocking(true)?;
-        let subscription =
-            Subscription { filters, cursor: Cursor::Live, limit: None, max_duration: None };
+        let subscription = Subscription {
+            route: RouteId::default(),
+            filters,
+            cursor: Cursor::Live,
+            limit: None,
+            max_duration: None,
+            fields: HeaderMap::new(),
+        };
         let permit = self.places.take(Ipv4Addr::LOCALHOST.into());
         let permit = permit.expect("addresses are not counted here");
         self.streams.open_socket(socket, subscription, Framing::Chunked, permit)

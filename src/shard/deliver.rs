@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::route::StreamRoute;
 use super::streams::Streams;
 use super::subscriber::Sink;
 use super::sweep::SLICE;
@@ -57,12 +58,12 @@ impl Streams {
     #[expect(clippy::needless_pass_by_value, reason = "the event comes from the mailbox to stay")]
     fn deliver_one(&mut self, event: Arc<Event>) -> bool {
         self.applied = event.seq;
-        let bounds = self.limits.bounds;
         let mut crowded = false;
         let mut matching = std::mem::take(&mut self.matching);
         self.audiences.matching(&event, &mut matching);
         for key in matching.drain(..) {
             let audience = &mut self.audiences[key];
+            let StreamRoute { bounds, slow, .. } = self.routes[audience.route];
             if audience.has_readers() {
                 audience.log.push(Arc::clone(&event), bounds);
                 crowded |= audience.log.is_half_full(bounds);
@@ -80,7 +81,7 @@ impl Streams {
                 let dropped = ring.push(Arc::clone(&event));
                 self.metrics.ring_frames.add(1);
                 self.metrics.ring_frames.sub(dropped);
-                match self.limits.slow {
+                match slow {
                     _ if dropped == 0 => {}
                     Slow::DropOldest => {
                         self.metrics.events_dropped[Dropped::Slow as usize].add(dropped);
@@ -96,7 +97,7 @@ impl Streams {
         }
         self.matching = matching;
         while let Some(stream) = self.overrun.pop() {
-            match self.limits.slow {
+            match self.routes[self.subscribers[stream].route].slow {
                 Slow::Disconnect => self.close(stream, Closed::Slow),
                 Slow::CatchUp | Slow::DropOldest => self.refill_from_history(stream),
             }

@@ -33,6 +33,7 @@ mod places;
 mod poll_set;
 mod replay;
 mod ring;
+mod route;
 mod sealed;
 mod streams;
 mod subscriber;
@@ -69,6 +70,7 @@ use crate::hub::{EventMailbox, Hub};
 use crate::metrics::{ListenerName, Metrics, ShardMetrics};
 use crate::net::Transport;
 use crate::proxy::{Plan, Proxy};
+use crate::subscribe::Routes;
 use crate::tls::ServerTls;
 
 /// Where the gateway is in its life. Only ever goes forward.
@@ -105,6 +107,8 @@ pub struct Shard<H> {
     pub index: usize,
     /// The configuration of the gateway.
     pub config: Arc<Config>,
+    /// The stream routes.
+    pub routes: Arc<Routes>,
     /// The hub, for the order's epoch and head.
     pub hub: Arc<Hub>,
     /// This shard's mailbox.
@@ -185,8 +189,13 @@ impl<H: Handler> Shard<H> {
             0 => u64::MAX,
             max => max,
         };
-        let streams =
-            Streams::new(&self.config, Arc::clone(&self.hub), self.mailbox, Arc::clone(&cells))?;
+        let streams = Streams::new(
+            &self.config,
+            &self.routes,
+            Arc::clone(&self.hub),
+            self.mailbox,
+            Arc::clone(&cells),
+        )?;
         let streams = Rc::new(RefCell::new(streams));
         let proxy = Rc::new(Proxy::new(self.proxy));
         let places = |name, (taken, max), addresses| {
@@ -195,7 +204,7 @@ impl<H: Handler> Shard<H> {
 
         let handler = Rc::new(Public {
             streams: Rc::clone(&streams),
-            topics_max: self.config.stream.topics_max,
+            routes: self.routes,
             proxy: Rc::clone(&proxy),
         });
         let trusted = self.config.proxy.trusted.iter().map(|network| network.0);

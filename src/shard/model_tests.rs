@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use http::HeaderMap;
 
 use super::audience::StreamKey;
 use super::streams::Streams;
@@ -26,7 +27,7 @@ use crate::history::{Bounds, Limits, Retain};
 use crate::hub::{EventMailbox, Hub, KeyBounds, Submission};
 use crate::metrics::{Protocol, ShardMetrics};
 use crate::sse::{Cursor, Draft, Epoch, EventId, Fields};
-use crate::subscribe::Subscription;
+use crate::subscribe::{RouteId, Routes, Subscription};
 use crate::topic::{Filter, Topic};
 
 const SHARDS: usize = 2;
@@ -100,9 +101,10 @@ fn gateway(rng: &mut Rng) -> Gateway {
     let epoch = Epoch::new(rng.u64(..));
     let keys = KeyBounds::default();
     let hub = Arc::new(Hub::new(epoch, mailboxes.clone(), bounds, keys));
+    let routes = Routes::new(&config.stream);
     let shard = |mailbox| {
         let metrics = Arc::new(ShardMetrics::default());
-        Streams::new(&config, Arc::clone(&hub), mailbox, metrics).unwrap()
+        Streams::new(&config, &routes, Arc::clone(&hub), mailbox, metrics).unwrap()
     };
     let shards = mailboxes.into_iter().map(shard).collect();
     Gateway { epoch, hub, shards, truth: Vec::new(), seen: Seen::default() }
@@ -141,7 +143,14 @@ impl Gateway {
             None => Cursor::Live,
         };
         let filters = client.filters.clone();
-        let subscription = Subscription { filters, cursor, limit: None, max_duration: None };
+        let subscription = Subscription {
+            route: RouteId::default(),
+            filters,
+            cursor,
+            limit: None,
+            max_duration: None,
+            fields: HeaderMap::new(),
+        };
         let shard = rng.usize(..SHARDS);
         let streams = &mut self.shards[shard];
         let (key, generation) = streams.open_body(subscription, Framing::Bare, Protocol::Http2);

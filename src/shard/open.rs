@@ -6,6 +6,7 @@ use std::net::TcpStream as StdTcpStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use mio::net::TcpStream;
 
 use super::audience::StreamKey;
@@ -14,13 +15,13 @@ use super::replay::Replay;
 use super::streams::{Streams, protocol};
 use super::subscriber::{Framing, Phase, Sink, Subscriber};
 use super::wheel::{TICK_MS, Tick};
-use crate::history::Place;
+use crate::history::{Place, Wants};
 use crate::http::public::STREAM_HEADERS;
 use crate::metrics::Protocol;
 use crate::net;
 use crate::sse::{Cursor, EndReason, Frame, GapReason};
-use crate::subscribe::Subscription;
 use crate::subscribe::control::{Gap, Hello};
+use crate::subscribe::{RouteId, Subscription};
 
 /// The first frames of a stream, the place they leave it at, and what of the past comes after them.
 struct Greeting {
@@ -39,10 +40,10 @@ impl Streams {
         permit: Permit,
     ) -> io::Result<()> {
         self.look_at_clock();
-        net::bound_send_buffer(&socket, self.limits.send_buffer)?;
+        net::bound_send_buffer(&socket, self.send_buffer)?;
         let mut socket = TcpStream::from_std(socket);
         let greeting = self.greet(&subscription);
-        let mut first = BytesMut::from(&*response_head(framing));
+        let mut first = BytesMut::from(&*response_head(framing, &subscription.fields));
         for frame in greeting.frames.iter().flatten() {
             first.extend_from_slice(framing.of(frame));
         }
@@ -99,7 +100,7 @@ impl Streams {
     /// With too many streams reading their past at once, a further one is told to come back later. By
     /// 200: after another status a native `EventSource` never would.
     fn shed_if_crowded(&mut self, key: StreamKey) {
-        if self.metrics.replaying.get() > self.limits.replays_max as u64 {
+        if self.metrics.replaying.get() > self.replays_max as u64 {
             self.finish(key, EndReason::Shed);
         }
     }
@@ -113,33 +114,33 @@ impl Streams {
         sent: u64,
     ) {
         let protocol = protocol(&sink);
-        let Subscription { filters, limit, max_duration, .. } = subscription;
+        let Subscription { route: route_id, filters, limit, max_duration, .. } = subscription;
         let opened = self.tick;
-        let (ends, end_reason) = self.lifetime(max_duration);
-        let audience_key = self.audiences.find_or_make(filters);
+        let (ends, end_reason) = self.lifetime(route_id, max_duration);
+        let route = &self.routes[route_id];
+        let audience_key = self.audiences.find_or_make(route_id, route.broadcast, filters);
+        // As if last heard some time ago, so that streams which open together do not beat together.
+        let half_a_beat = Tick::at_ms(route.heartbeat_ms.unwrap_or(0) / 2);
+        let heard = Tick(opened.0.saturating_sub(fastrand::u32(0..=half_a_beat.0)));
         let audience = &mut self.audiences[audience_key];
-        let stored =
-            self.subscribers.insert(Subscriber {
-                sink,
-                framing,
-                phase: Phase::Live,
-                audience: audience_key,
-                seat: audience.join(key) as u32,
-                remaining: limit.unwrap_or(u32::MAX),
-                generation: self.generations,
-                unsolicited: 0,
-                cursor: audience.log.end(),
-                sent,
-                backlog: None,
-                opened,
-                // As if last heard some time ago, so that streams which open together do not beat
-                // together.
-                heard: Tick(opened.0.saturating_sub(fastrand::u32(
-                    0..=Tick::at_ms(self.limits.heartbeat_ms / 2).0,
-                ))),
-                ends,
-                end_reason,
-            });
+        let stored = self.subscribers.insert(Subscriber {
+            sink,
+            framing,
+            phase: Phase::Live,
+            route: route_id,
+            audience: audience_key,
+            seat: audience.join(key) as u32,
+            remaining: limit.unwrap_or(u32::MAX),
+            generation: self.generations,
+            unsolicited: 0,
+            cursor: audience.log.end(),
+            sent,
+            backlog: None,
+            opened,
+            heard,
+            ends,
+            end_reason,
+        });
         debug_assert_eq!(stored, key);
         self.reschedule(key);
         self.metrics.subscribers[protocol as usize].add(1);
@@ -159,6 +160,7 @@ impl Streams {
             self.deliver_until(id.seq);
         }
         let head = self.applied;
+        let route = &self.routes[subscription.route];
         let gap = |reason| Gap { after: None, to: head, cursor: head, count: None, reason };
         let (resumed, sent, gap) = match subscription.cursor {
             Cursor::Live => (false, head, None),
@@ -166,9 +168,13 @@ impl Streams {
                 (false, head, Some(gap(GapReason::Epoch)))
             }
             Cursor::At(id) if id.seq > head => (false, head, Some(gap(GapReason::Ahead))),
+            Cursor::At(id) if id.seq < head && !route.resume => {
+                (false, head, Some(Gap { after: Some(id.seq), ..gap(GapReason::Expired) }))
+            }
             Cursor::At(id) => {
                 let place = Place::after(id.seq);
-                let lost = self.hub.lost(&subscription.filters, place, head, self.now);
+                let wants = Wants { filters: &subscription.filters, everyone: route.broadcast };
+                let lost = self.hub.lost(wants, place, head, self.now);
                 (lost.is_none(), id.seq, None)
             }
             Cursor::Unreadable => (false, head, Some(gap(GapReason::Epoch))),
@@ -187,10 +193,10 @@ impl Streams {
         // The cursor is moved by what has to reach the client first.
         let moves_cursor = gap.is_none() && !(is_new && replay.is_some());
         let frames = [
-            self.control.hello(&hello, moves_cursor),
-            told.and_then(|gap| {
+            Some(route.control.hello(&hello, moves_cursor)),
+            told.map(|gap| {
                 self.metrics.gaps[gap.reason as usize].add(1);
-                self.control.gap(&gap)
+                route.control.gap(&gap)
             }),
         ];
         Greeting { frames, sent, replay }
@@ -198,9 +204,9 @@ impl Streams {
 
     /// A lifetime of its own for each stream, from 80 to 100 % of the cap, so that streams which
     /// opened together do not end together. A tick's rounding is kept inside that range.
-    fn lifetime(&self, max_duration: Option<Duration>) -> (Tick, EndReason) {
+    fn lifetime(&self, route: RouteId, max_duration: Option<Duration>) -> (Tick, EndReason) {
         let opened = self.tick;
-        let cap = self.limits.lifetime_ms;
+        let cap = self.routes[route].lifetime_ms;
         let slack = 2 * TICK_MS;
         let (earliest, latest) = (cap * 4 / 5 + slack, cap.saturating_sub(slack));
         let lifetime = fastrand::u64(earliest.min(latest)..=latest.max(1));
@@ -218,12 +224,16 @@ impl Streams {
     }
 }
 
-/// The head that hyper would have written. `connection: close` because the connection is not used
+/// The head that hyper would have written, with some more `fields`. `connection: close` because the connection is not used
 /// again after the stream.
-pub(super) fn response_head(framing: Framing) -> Bytes {
+pub(super) fn response_head(framing: Framing, fields: &HeaderMap) -> Bytes {
     let mut head = String::from("HTTP/1.1 200 OK\r\n");
     for (name, value) in STREAM_HEADERS {
         head.extend([name, ": ", value, "\r\n"]);
+    }
+    for (name, value) in fields {
+        // Ours are visible ASCII, and so is an origin that equals one of ours.
+        head.extend([name.as_str(), ": ", value.to_str().unwrap_or_default(), "\r\n"]);
     }
     let date = httpdate::fmt_http_date(SystemTime::now());
     head.extend(["date: ", &date, "\r\nconnection: close\r\n"]);

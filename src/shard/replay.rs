@@ -154,10 +154,7 @@ impl Streams {
             }
             let page = self.page(key, &replay);
             if let Some(gap) = gap_before(&page, &replay) {
-                if let Some(bytes) = self.tell_gap(key, gap, page.place.told_at) {
-                    return Next::Control(bytes);
-                }
-                continue;
+                return Next::Control(self.tell_gap(key, gap, page.place.told_at));
             }
             let frames = page.len().min(self.subscribers[key].remaining as usize);
             if frames > 0 {
@@ -178,23 +175,27 @@ impl Streams {
         if let Some(page) = self.pages.find(&wanted, self.tick) {
             return page;
         }
-        let filters = self.audiences[audience].filters();
+        let wants = self.audiences[audience].wants();
         let upto = if past == Past::Retained { values_to } else { self.applied };
         let now = self.now;
         let page =
-            self.hub.page(PageRequest { filters, past, place, upto, bounds: Encoded::BOUNDS }, now);
+            self.hub.page(PageRequest { wants, past, place, upto, bounds: Encoded::BOUNDS }, now);
         self.pages.add(Encoded::new(wanted, page, upto, self.tick))
     }
 
-    /// Notes that a gap is told; its bytes, unless gaps are switched off.
-    fn tell_gap(&mut self, key: StreamKey, gap: Gap, told_at: u64) -> Option<Bytes> {
+    /// Notes that a gap is told; its bytes.
+    fn tell_gap(&mut self, key: StreamKey, gap: Gap, told_at: u64) -> Bytes {
         self.metrics.gaps[gap.reason as usize].add(1);
         if gap.reason == GapReason::Slow {
             self.metrics.events_dropped[Dropped::Slow as usize].add(gap.count.unwrap_or(0));
         }
-        let frame = self.control.gap(&gap);
-        let framing = self.subscribers[key].framing;
-        let replay = self.backlog(key).replay.as_mut()?;
+        let subscriber = &mut self.subscribers[key];
+        let frame = self.routes[subscriber.route].control.gap(&gap);
+        let bytes = subscriber.framing.shared(&frame);
+        let backlog = subscriber.backlog.as_mut();
+        let Some(replay) = backlog.and_then(|backlog| backlog.replay.as_mut()) else {
+            return bytes;
+        };
         replay.lossy = true;
         // A gap of another epoch says nothing of this one's.
         if replay.gap.take().is_none() {
@@ -203,7 +204,7 @@ impl Streams {
                 replay.told_to = replay.told_to.max(gap.to);
             }
         }
-        frame.map(|frame| framing.shared(&frame))
+        bytes
     }
 
     /// `frames` of a page are written.

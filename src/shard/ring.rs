@@ -55,6 +55,10 @@ impl Ring {
         }
     }
 
+    pub(super) fn bounds(&self) -> RingBounds {
+        self.bounds
+    }
+
     pub(super) fn len(&self) -> usize {
         self.returned.len() + self.queue.len()
     }

@@ -43,7 +43,7 @@ pub(super) async fn serve(
     framing: Framing,
     _permit: Permit,
 ) {
-    let pending = response_head(framing);
+    let pending = response_head(framing, &subscription.fields);
     let body = StreamBody::open(streams, subscription, framing, Protocol::Http1);
     let mut sealed = Sealed { transport, body, pending, has_ended: false, unsolicited: 0 };
     if let Ok(()) = poll_fn(|cx| sealed.poll(cx)).await {

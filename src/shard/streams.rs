@@ -16,15 +16,16 @@ use super::index::AudienceKey;
 use super::pages::Pages;
 use super::poll_set::PollSet;
 use super::replay::Replay;
-use super::ring::{Ring, RingBounds};
+use super::ring::Ring;
+use super::route::{StreamRoute, StreamRoutes};
 use super::subscriber::{Backlog, Framing, Phase, Sink, Subscriber};
 use super::wheel::{Tick, Wheel};
 use crate::config::schema::{Config, Slow};
 use crate::event::Event;
 use crate::hub::{EventMailbox, Hub};
 use crate::metrics::{Closed, Dropped, Protocol, Replayed, ShardMetrics};
-use crate::sse::{EndReason, Frame, GapReason};
-use crate::subscribe::control::ControlEvents;
+use crate::sse::{EndReason, GapReason};
+use crate::subscribe::Routes;
 
 /// Ends a chunked body (RFC 9112, 7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -39,38 +40,14 @@ const LINGER_MS: u64 = 1_000;
 /// `ring_frames_max`.
 const POOLED_RINGS: usize = 64;
 
-/// What the configuration says of streams, in the units the shard counts in.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct StreamLimits {
-    pub(super) bounds: RingBounds,
-    pub(super) heartbeat_ms: u64,
-    pub(super) lifetime_ms: u64,
-    pub(super) send_buffer: usize,
-    pub(super) slow: Slow,
-    /// Streams of this shard that may be reading their past.
-    pub(super) replays_max: usize,
-}
-
-impl StreamLimits {
-    pub(super) fn new(config: &Config) -> Self {
-        Self {
-            bounds: RingBounds {
-                frames_max: config.stream.ring_frames_max,
-                bytes_max: config.stream.ring_bytes_max.0,
-            },
-            heartbeat_ms: config.stream.heartbeat.0.as_millis() as u64,
-            lifetime_ms: config.stream.max_lifetime.0.as_millis() as u64,
-            send_buffer: config.server.send_buffer.0,
-            slow: config.stream.slow,
-            replays_max: config.history.replays_max,
-        }
-    }
-}
-
 /// The streams of one shard. Only its thread ever touches this.
 pub(super) struct Streams {
-    pub(super) limits: StreamLimits,
-    pub(super) control: ControlEvents,
+    /// What the streams are like, by route.
+    pub(super) routes: StreamRoutes,
+    /// What the kernel may hold of one stream, in bytes.
+    pub(super) send_buffer: usize,
+    /// Streams of this shard that may be reading their past.
+    pub(super) replays_max: usize,
     pub(super) hub: Arc<Hub>,
     pub(super) mailbox: Arc<EventMailbox>,
     pub(super) metrics: Arc<ShardMetrics>,
@@ -94,8 +71,6 @@ pub(super) struct Streams {
     pub(super) writable: VecDeque<StreamKey>,
     /// Streams whose timer has come.
     pub(super) due: Vec<StreamKey>,
-    /// The heartbeat of this moment, and the `seq` it was made for.
-    pub(super) heartbeat: Option<(u64, Frame)>,
     /// Streams that open after this was set end by then.
     pub(super) drain_by: Option<Tick>,
 
@@ -114,15 +89,17 @@ pub(super) struct Streams {
 impl Streams {
     pub(super) fn new(
         config: &Config,
+        routes: &Routes,
         hub: Arc<Hub>,
         mailbox: Arc<EventMailbox>,
         metrics: Arc<ShardMetrics>,
     ) -> io::Result<Self> {
-        let limits = StreamLimits::new(config);
         let now = Instant::now();
+        let route = |settings| StreamRoute::new(settings, hub.epoch());
         Ok(Self {
-            limits,
-            control: ControlEvents::new(&config.stream, hub.epoch()),
+            routes: StreamRoutes(routes.settings().map(route).collect()),
+            send_buffer: config.server.send_buffer.0,
+            replays_max: config.history.replays_max,
             applied: hub.head(),
             hub,
             mailbox,
@@ -139,7 +116,6 @@ impl Streams {
             visits_before_mail: 0,
             writable: VecDeque::new(),
             due: Vec::new(),
-            heartbeat: None,
             drain_by: None,
             matching: Vec::new(),
             taken: Vec::new(),
@@ -171,13 +147,19 @@ impl Streams {
     /// something of that is gone from the log, it may be in the history.
     pub(super) fn fall_behind(&mut self, key: StreamKey) {
         let subscriber = &mut self.subscribers[key];
+        let route = &self.routes[subscriber.route];
         let audience = &mut self.audiences[subscriber.audience];
-        if self.limits.slow == Slow::CatchUp && audience.log.lost_to(subscriber.cursor).is_some() {
+        if route.slow == Slow::CatchUp && audience.log.lost_to(subscriber.cursor).is_some() {
             let replay = Replay::after(subscriber.sent, GapReason::Slow);
             subscriber.backlog = None;
             return self.begin_replay(key, replay);
         }
-        let mut ring = self.rings.pop().unwrap_or_else(|| Ring::new(self.limits.bounds));
+        // Nearly always the last: most streams are of one kind.
+        let fits = self.rings.iter().rposition(|ring| ring.bounds() == route.bounds);
+        let mut ring = match fits {
+            Some(at) => self.rings.swap_remove(at),
+            None => Ring::new(route.bounds),
+        };
         if let Some(lost) = audience.log.lost_to(subscriber.cursor) {
             self.metrics.events_dropped[Dropped::Slow as usize].add(lost.count);
             ring.owe(lost);
@@ -244,7 +226,7 @@ impl Streams {
         self.wheel.schedule(key, deadline);
 
         let mut closing = BytesMut::new();
-        if let Some(end) = self.control.end(reason) {
+        if let Some(end) = self.routes[subscriber.route].control.end(reason) {
             closing.extend_from_slice(subscriber.framing.of(&end));
         }
         if subscriber.framing == Framing::Chunked {

@@ -15,6 +15,7 @@ use super::ring::Ring;
 use super::wheel::Tick;
 use crate::metrics::Protocol;
 use crate::sse::{EndReason, Frame};
+use crate::subscribe::RouteId;
 
 /// How frames are delimited on a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,6 +106,7 @@ pub(super) struct Subscriber {
     pub(super) sink: Sink,
     pub(super) framing: Framing,
     pub(super) phase: Phase,
+    pub(super) route: RouteId,
     pub(super) audience: AudienceKey,
     /// Its place in the audience's `members`, while it is `Live`.
     pub(super) seat: u32,

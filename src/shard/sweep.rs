@@ -119,7 +119,7 @@ impl Streams {
             let log = &self.audiences[subscriber.audience].log;
             let Sink::Socket { socket, .. } = &mut subscriber.sink else { return };
             if log.lost_to(subscriber.cursor).is_some() {
-                if self.limits.slow == Slow::Disconnect {
+                if self.routes[subscriber.route].slow == Slow::Disconnect {
                     return self.close(key, Closed::Slow);
                 }
                 self.fall_behind(key);
@@ -262,9 +262,8 @@ impl Streams {
         };
         subscriber.sent = lost.to;
         self.metrics.gaps[GapReason::Slow as usize].add(1);
-        if let Some(frame) = self.control.gap(&gap) {
-            backlog.unfinished = subscriber.framing.shared(&frame);
-        }
+        let frame = self.routes[subscriber.route].control.gap(&gap);
+        backlog.unfinished = subscriber.framing.shared(&frame);
     }
 
     /// Takes up to `most` events that may be written now into `taken`: none while a gap is owed

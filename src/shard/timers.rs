@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::audience::StreamKey;
 use super::poll_set::Readiness;
 use super::streams::Streams;
-use super::subscriber::{Phase, Sink};
+use super::subscriber::{Phase, Sink, Subscriber};
 use super::sweep::{Written, write};
 use super::wheel::Tick;
 use crate::metrics::Closed;
@@ -28,8 +28,14 @@ impl Streams {
     /// Schedules a live stream for whatever is due on it first.
     pub(super) fn reschedule(&mut self, key: StreamKey) {
         let subscriber = &self.subscribers[key];
-        let heartbeat = subscriber.heard.plus_ms(self.limits.heartbeat_ms);
-        self.wheel.schedule(key, subscriber.ends.min(heartbeat));
+        let beats = self.beats_at(subscriber).unwrap_or(subscriber.ends);
+        self.wheel.schedule(key, subscriber.ends.min(beats));
+    }
+
+    /// When a stream that nothing is sent to has its next heartbeat, if it has any.
+    fn beats_at(&self, subscriber: &Subscriber) -> Option<Tick> {
+        let interval = self.routes[subscriber.route].heartbeat_ms?;
+        Some(subscriber.heard.plus_ms(interval))
     }
 
     /// Handles a turn's worth of timers.
@@ -45,7 +51,7 @@ impl Streams {
 
     fn run_timer(&mut self, key: StreamKey) {
         let now = self.tick;
-        let Some(subscriber) = self.subscribers.get_mut(key) else { return };
+        let Some(subscriber) = self.subscribers.get(key) else { return };
         match subscriber.phase {
             Phase::Lingering(reason) if subscriber.ends <= now => {
                 self.close(key, Closed::Ended(reason));
@@ -58,8 +64,8 @@ impl Streams {
                 self.finish(key, reason);
             }
             Phase::Live => {
-                if subscriber.heard.plus_ms(self.limits.heartbeat_ms) <= now {
-                    subscriber.heard = now;
+                if self.beats_at(subscriber).is_some_and(|beats| beats <= now) {
+                    self.subscribers[key].heard = now;
                     self.beat(key);
                 }
                 if self.subscribers.contains(key) {
@@ -73,15 +79,12 @@ impl Streams {
     /// of life, and the cursor of a heartbeat would overtake it.
     fn beat(&mut self, key: StreamKey) {
         let head = self.applied;
-        if self.heartbeat.as_ref().is_none_or(|(made_for, _)| *made_for != head) {
-            self.heartbeat = Some((head, self.control.heartbeat(head)));
-        }
-        let Some((_, frame)) = &self.heartbeat else { return };
         let subscriber = &mut self.subscribers[key];
+        let frame = self.routes[subscriber.route].heartbeat_at(head);
         let pending = self.audiences[subscriber.audience].log.end() > subscriber.cursor;
         match (&mut subscriber.sink, &mut subscriber.backlog) {
             (Sink::Socket { socket, .. }, None) if !pending => {
-                let bytes = subscriber.framing.shared(frame);
+                let bytes = subscriber.framing.shared(&frame);
                 match write(socket, &[IoSlice::new(&bytes)]) {
                     Written::All => {
                         subscriber.sent = head;
@@ -102,7 +105,7 @@ impl Streams {
                     && backlog.replay.is_none()
                     && backlog.ring.as_ref().is_none_or(|ring| ring.is_empty() && !ring.owes());
                 if idle {
-                    backlog.unfinished = subscriber.framing.shared(frame);
+                    backlog.unfinished = subscriber.framing.shared(&frame);
                     if let Some(waker) = waker.take() {
                         waker.wake();
                     }

@@ -204,11 +204,11 @@ pub fn comment(id: EventId) -> Frame {
     Draft { buffer }.seal(id)
 }
 
-/// A reconnect delay and nothing else: no event is dispatched, and the cursor stays.
-pub fn retry(retry_ms: u64) -> Frame {
+/// A reconnect delay, and a cursor if there is one: no event is dispatched.
+pub fn retry(retry_ms: u64, id: Option<EventId>) -> Frame {
     let mut buffer = vec![0; HEADROOM];
     buffer.extend_from_slice(format!("retry: {retry_ms}\n\n\r\n").as_bytes());
-    Draft { buffer }.seal_without_id()
+    Draft { buffer }.finish(id)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Control events: `hello`, heartbeat, `gap`, `end`. Their names can be changed or, when empty,
-//! switched off; the names in use are reserved.
+//! Control events: `hello`, heartbeat, `gap`, `end`. Each route has names of its own for them, and may
+//! have `hello`, heartbeats and `end` switched off; the names in use are reserved.
 
 use std::time::Duration;
 
@@ -37,16 +37,24 @@ pub struct Hello {
     pub session: u64,
 }
 
-/// Encodes control events as one gateway is configured.
+/// Encodes control events as one route is configured.
 #[derive(Clone, Debug)]
 pub struct ControlEvents {
     epoch: Epoch,
     hello: Option<String>,
-    heartbeat: Option<String>,
-    gap: Option<String>,
+    heartbeat: Heartbeat,
+    gap: String,
     end: Option<String>,
+    /// How long a stream is silent at most; 0 without heartbeats.
     heartbeat_ms: u64,
     retry: Duration,
+}
+
+/// A sign of life.
+#[derive(Clone, Debug)]
+enum Heartbeat {
+    Comment,
+    Event { name: Option<String>, data: String },
 }
 
 #[derive(Serialize)]
@@ -76,6 +84,21 @@ fn named(name: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }
 
+/// Longest silence on a stream before a heartbeat; `None` without heartbeats.
+pub fn heartbeat_ms(stream: &Stream) -> Option<u64> {
+    let interval = stream.heartbeat.0.as_millis() as u64;
+    (stream.heartbeat_kind != HeartbeatKind::Off).then_some(interval)
+}
+
+/// The names that publishers may not use, for streams configured by `stream`.
+pub(super) fn reserved(stream: &Stream) -> impl Iterator<Item = &str> {
+    let control = &stream.control;
+    let is_event = stream.heartbeat_kind == HeartbeatKind::Event;
+    let heartbeat = is_event.then_some(&control.heartbeat);
+    let names = [Some(&control.hello), heartbeat, Some(&control.gap), Some(&control.end)];
+    names.into_iter().flatten().map(String::as_str).filter(|name| !name.is_empty())
+}
+
 fn json(data: &impl Serialize) -> String {
     serde_json::to_string(data).expect("control data are strings and numbers")
 }
@@ -84,24 +107,22 @@ impl ControlEvents {
     /// The control events of streams configured by `stream`, on a log of `epoch`.
     pub fn new(stream: &Stream, epoch: Epoch) -> Self {
         let control = &stream.control;
-        let visible = stream.heartbeat_kind == HeartbeatKind::Event;
+        let heartbeat = match stream.heartbeat_kind {
+            HeartbeatKind::Event => Heartbeat::Event {
+                name: named(&control.heartbeat),
+                data: stream.heartbeat_data.clone(),
+            },
+            HeartbeatKind::Comment | HeartbeatKind::Off => Heartbeat::Comment,
+        };
         Self {
             epoch,
             hello: named(&control.hello),
-            heartbeat: visible.then(|| named(&control.heartbeat)).flatten(),
-            gap: named(&control.gap),
+            heartbeat,
+            gap: control.gap.clone(),
             end: named(&control.end),
-            heartbeat_ms: stream.heartbeat.0.as_millis() as u64,
+            heartbeat_ms: heartbeat_ms(stream).unwrap_or(0),
             retry: stream.retry.0,
         }
-    }
-
-    /// The names that publishers may not use.
-    pub fn reserved(&self) -> impl Iterator<Item = &str> {
-        [&self.hello, &self.heartbeat, &self.gap, &self.end]
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
     }
 
     fn id(&self, seq: u64) -> EventId {
@@ -117,8 +138,12 @@ impl ControlEvents {
 
     /// The first event. Carries the cursor as its id, so that a client which loses the stream
     /// before any event comes back to this place; unless something follows that has to reach the
-    /// client before its cursor moves there.
-    pub fn hello(&self, hello: &Hello, moves_cursor: bool) -> Option<Frame> {
+    /// client before its cursor moves there. Where it is switched off, the cursor and the reconnect
+    /// delay come without an event.
+    pub fn hello(&self, hello: &Hello, moves_cursor: bool) -> Frame {
+        let id = moves_cursor.then(|| self.id(hello.head));
+        let retry_ms = self.jittered_retry_ms();
+        let Some(name) = &self.hello else { return sse::retry(retry_ms, id) };
         let data = json(&HelloData {
             time: hello.time_ms,
             cursor: &self.id(hello.head).to_string(),
@@ -126,30 +151,27 @@ impl ControlEvents {
             heartbeat_ms: self.heartbeat_ms,
             session: &format!("{:016x}", hello.session),
         });
-        let draft = Draft::new(&Fields {
-            event: Some(self.hello.as_deref()?),
-            retry_ms: Some(self.jittered_retry_ms()),
-            data: &data,
-        });
-        Some(match moves_cursor {
-            true => draft.seal(self.id(hello.head)),
-            false => draft.seal_without_id(),
-        })
+        let draft =
+            Draft::new(&Fields { event: Some(name), retry_ms: Some(retry_ms), data: &data });
+        match id {
+            Some(id) => draft.seal(id),
+            None => draft.seal_without_id(),
+        }
     }
 
     /// A sign of life at `head`, the same for every stream that has everything up to there.
     pub fn heartbeat(&self, head: u64) -> Frame {
         match &self.heartbeat {
-            Some(name) => {
-                let fields = Fields { event: Some(name), retry_ms: None, data: "{}" };
+            Heartbeat::Event { name, data } => {
+                let fields = Fields { event: name.as_deref(), retry_ms: None, data };
                 Draft::new(&fields).seal(self.id(head))
             }
-            None => sse::comment(self.id(head)),
+            Heartbeat::Comment => sse::comment(self.id(head)),
         }
     }
 
     /// The loss of events; its id is where the client's cursor is then.
-    pub fn gap(&self, gap: &Gap) -> Option<Frame> {
+    pub fn gap(&self, gap: &Gap) -> Frame {
         let after = gap.after.map(|seq| self.id(seq).to_string());
         let data = json(&GapData {
             after: after.as_deref(),
@@ -157,8 +179,8 @@ impl ControlEvents {
             count: gap.count,
             reason: gap.reason.as_str(),
         });
-        let fields = Fields { event: Some(self.gap.as_deref()?), retry_ms: None, data: &data };
-        Some(Draft::new(&fields).seal(self.id(gap.cursor)))
+        let fields = Fields { event: Some(&self.gap), retry_ms: None, data: &data };
+        Draft::new(&fields).seal(self.id(gap.cursor))
     }
 
     /// The last event of a stream that the gateway ends. Without an id: it is not a place in the
@@ -167,7 +189,7 @@ impl ControlEvents {
     pub fn end(&self, reason: EndReason) -> Option<Frame> {
         let retry_ms = self.jittered_retry_ms();
         if reason == EndReason::Shed {
-            return Some(sse::retry(retry_ms));
+            return Some(sse::retry(retry_ms, None));
         }
         let data = json(&EndData { reason: reason.as_str(), retry_ms });
         let fields =
@@ -195,23 +217,23 @@ mod tests {
     #[test]
     fn hello_carries_the_cursor_unless_a_gap_follows() {
         let hello = Hello { time_ms: 5, head: 9, resumed: true, session: 0xab };
-        let frame = text(&control(|_| ()).hello(&hello, true).unwrap());
+        let frame = text(&control(|_| ()).hello(&hello, true));
         assert!(frame.starts_with("id: 000000000001-9\nevent: hello\nretry: "), "{frame}");
         let data = r#"{"time":5,"cursor":"000000000001-9","resumed":true,"heartbeat_ms":15000,"session":"00000000000000ab"}"#;
         assert!(frame.ends_with(&format!("data: {data}\n\n")), "{frame}");
-        assert!(text(&control(|_| ()).hello(&hello, false).unwrap()).starts_with("event: hello\n"));
+        assert!(text(&control(|_| ()).hello(&hello, false)).starts_with("event: hello\n"));
     }
 
     #[test]
     fn a_gap_says_what_is_known() {
         let gap = Gap { after: Some(2), to: 7, cursor: 7, count: Some(3), reason: GapReason::Slow };
         assert_eq!(
-            text(&control(|_| ()).gap(&gap).unwrap()),
+            text(&control(|_| ()).gap(&gap)),
             "id: 000000000001-7\nevent: gap\ndata: {\"after\":\"000000000001-2\",\
              \"to\":\"000000000001-7\",\"count\":3,\"reason\":\"slow\"}\n\n"
         );
         let unknown = Gap { after: None, count: None, ..gap };
-        assert!(text(&control(|_| ()).gap(&unknown).unwrap()).contains("\"after\":null"));
+        assert!(text(&control(|_| ()).gap(&unknown)).contains("\"after\":null"));
     }
 
     #[test]
@@ -229,17 +251,29 @@ mod tests {
             text(&visible.heartbeat(3)),
             "id: 000000000001-3\nevent: heartbeat\ndata: {}\n\n"
         );
+        let ping = control(|stream| {
+            stream.heartbeat_kind = HeartbeatKind::Event;
+            stream.heartbeat_data = r#"{"type":"ping"}"#.into();
+            stream.control.heartbeat = String::new();
+        });
+        let expected = "id: 000000000001-3\ndata: {\"type\":\"ping\"}\n\n";
+        assert_eq!(text(&ping.heartbeat(3)), expected);
     }
 
     #[test]
     fn names_can_be_changed_or_switched_off() {
-        let control = control(|stream| {
-            stream.control.gap = "lost".into();
-            stream.control.hello = String::new();
-        });
-        assert_eq!(control.reserved().collect::<Vec<_>>(), ["lost", "end"]);
-        let hello = Hello { time_ms: 0, head: 0, resumed: false, session: 0 };
-        assert!(control.hello(&hello, true).is_none());
+        let mut stream = Stream::default();
+        assert_eq!(reserved(&stream).collect::<Vec<_>>(), ["hello", "gap", "end"]);
+        stream.heartbeat_kind = HeartbeatKind::Event;
+        stream.control.gap = "lost".into();
+        stream.control.hello = String::new();
+        assert_eq!(reserved(&stream).collect::<Vec<_>>(), ["heartbeat", "lost", "end"]);
+        let control = ControlEvents::new(&stream, Epoch::new(1));
+        let hello = Hello { time_ms: 0, head: 4, resumed: false, session: 0 };
+        let first = text(&control.hello(&hello, true));
+        assert!(first.starts_with("id: 000000000001-4\nretry: "), "{first}");
+        assert!(!first.contains("data"), "{first}");
+        assert!(text(&control.hello(&hello, false)).starts_with("retry: "));
     }
 
     #[test]

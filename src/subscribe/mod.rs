@@ -1,8 +1,12 @@
-//! What a subscriber asks for and what the gateway tells it. Parses the request of a stream route;
-//! encodes the control events. Refuses what the contract does not allow, with an error that names
-//! the parameter. Called by `http` before a stream opens, and by shards while it is open.
+//! What a subscriber asks for and what the gateway tells it. Finds the stream route of a request and
+//! parses that; encodes the control events. Refuses what the contract does not allow, with an error
+//! that names the parameter. Called by `http` before a stream opens, and by shards while it is open.
 
 pub mod control;
+mod cors;
+mod parameters;
 mod request;
+mod routes;
 
-pub use request::{PATH, SubscribeError, Subscription, parse};
+pub use request::{SubscribeError, Subscription};
+pub use routes::{Found, Route, RouteId, Routes};

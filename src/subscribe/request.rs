@@ -1,4 +1,4 @@
-//! `GET /events?topic=…`: from a request's head to a [`Subscription`].
+//! `GET /events?topic=…`: from the head of a stream route's request to a [`Subscription`].
 
 use std::fmt;
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use http::header::{ACCEPT, HeaderMap};
 use http::request::Parts;
 
+use super::routes::RouteId;
 use crate::config::units::Interval;
 use crate::query;
 use crate::sse::Cursor;
-use crate::topic::{Filter, TopicError};
-
-/// Path of the stream route.
-pub const PATH: &str = "/events";
+use crate::topic::{Filter, TOPIC_BYTES_MAX, TopicError};
 
 /// A valid wish for a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
+    /// Whose settings the stream has.
+    pub route: RouteId,
     /// Topics and patterns: sorted, each once, at least one. Two streams with equal filters are
     /// written the same bytes.
     pub filters: Box<[Filter]>,
@@ -26,6 +26,8 @@ pub struct Subscription {
     pub limit: Option<u32>,
     /// End after this time.
     pub max_duration: Option<Duration>,
+    /// Header fields of the response beside those of every stream.
+    pub fields: HeaderMap,
 }
 
 /// Why a request is not a subscription. All of them are the client's to mend; none is worth a
@@ -35,14 +37,24 @@ pub enum SubscribeError {
     /// The client accepts nothing that a stream is.
     NotAcceptable,
     /// No `topic` parameter.
-    NoTopic,
+    NoTopic {
+        /// The route's path.
+        path: Box<str>,
+    },
     /// More `topic` parameters than one stream may name.
     TooManyTopics {
         /// How many it may name.
         max: usize,
     },
-    /// A `topic` parameter is neither a topic nor a pattern.
+    /// A `topic` parameter, or what a route makes of its parameters, is neither a topic nor a pattern.
     Topic(TopicError),
+    /// A parameter of the route is not what it may be.
+    Parameter {
+        /// The parameter's name.
+        name: Box<str>,
+        /// What is wrong with it.
+        fault: ParameterFault,
+    },
     /// A parameter is not UTF-8 after percent-decoding.
     NotUtf8 {
         /// The parameter's name.
@@ -54,12 +66,49 @@ pub enum SubscribeError {
     MaxDuration,
 }
 
+/// What is wrong with a parameter of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParameterFault {
+    /// It is not there, and has to match this.
+    Missing(Box<str>),
+    /// It is there more than once.
+    Repeated,
+    /// It is not UTF-8 after percent-decoding.
+    NotUtf8,
+    /// It is longer than a topic may be.
+    TooLong,
+    /// It does not match this.
+    Pattern(Box<str>),
+    /// It matches, and would be more than one token of a topic.
+    NotAToken,
+}
+
+impl fmt::Display for ParameterFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(pattern) => {
+                write!(f, "the parameter is missing; its value has to match {pattern}")
+            }
+            Self::Repeated => write!(f, "the parameter is there more than once"),
+            Self::NotUtf8 => write!(f, "the value is not UTF-8"),
+            Self::TooLong => write!(f, "the value has at most {TOPIC_BYTES_MAX} bytes"),
+            Self::Pattern(pattern) => write!(f, "the value has to match {pattern}"),
+            Self::NotAToken => write!(
+                f,
+                "the value is part of a topic's name: it is not empty and has no `.`, `*`, `>`, \
+                 spaces, control, bidi or zero-width characters"
+            ),
+        }
+    }
+}
+
 impl SubscribeError {
-    /// The header or query parameter that is wrong.
-    pub fn field(&self) -> &'static str {
+    /// The header, query parameter or part of the path that is wrong.
+    pub fn field(&self) -> &str {
         match self {
             Self::NotAcceptable => "accept",
-            Self::NoTopic | Self::TooManyTopics { .. } | Self::Topic(_) => "topic",
+            Self::Parameter { name, .. } => name,
+            Self::NoTopic { .. } | Self::TooManyTopics { .. } | Self::Topic(_) => "topic",
             Self::NotUtf8 { parameter } => parameter,
             Self::Limit => "limit",
             Self::MaxDuration => "max_duration",
@@ -73,9 +122,12 @@ impl fmt::Display for SubscribeError {
             Self::NotAcceptable => {
                 write!(f, "a stream is text/event-stream, which the request does not accept")
             }
-            Self::NoTopic => write!(f, "name at least one topic: {PATH}?topic=board.42"),
+            Self::NoTopic { path } => {
+                write!(f, "name at least one topic: {path}?topic=board.42")
+            }
             Self::TooManyTopics { max } => write!(f, "one stream may name at most {max} topics"),
             Self::Topic(error) => error.fmt(f),
+            Self::Parameter { fault, .. } => fault.fmt(f),
             Self::NotUtf8 { .. } => write!(f, "the value is not UTF-8"),
             Self::Limit => write!(f, "limit is a number of events, 1 or more"),
             Self::MaxDuration => {
@@ -90,33 +142,47 @@ impl std::error::Error for SubscribeError {}
 /// Shortest `max_duration`: below the resolution of a shard's timers it would mean nothing.
 const DURATION_MIN: Duration = Duration::from_millis(100);
 
-/// Reads a subscription from a request's head. Unknown parameters are left alone, since clients
-/// add their own (cache busters, polyfills).
-pub fn parse(head: &Parts, topics_max: usize) -> Result<Subscription, SubscribeError> {
+/// Reads the topics that a client names itself on a route at `path`.
+pub(super) fn topics_of(
+    query: &str,
+    topics_max: usize,
+    path: &str,
+) -> Result<Vec<Filter>, SubscribeError> {
+    let mut filters = Vec::new();
+    for (_, value) in query::pairs(query).filter(|(name, _)| **name == *b"topic") {
+        let text = utf8(&value, "topic")?;
+        filters.push(Filter::parse(text).map_err(SubscribeError::Topic)?);
+        if filters.len() > topics_max {
+            return Err(SubscribeError::TooManyTopics { max: topics_max });
+        }
+    }
+    if filters.is_empty() {
+        return Err(SubscribeError::NoTopic { path: path.into() });
+    }
+    Ok(filters)
+}
+
+/// Reads a subscription to `filters` from a request's head. Unknown parameters are left alone, since
+/// clients add their own (cache busters, polyfills).
+pub(super) fn parse(
+    route: RouteId,
+    mut filters: Vec<Filter>,
+    head: &Parts,
+    fields: HeaderMap,
+) -> Result<Subscription, SubscribeError> {
     if !accepts_event_stream(&head.headers) {
         return Err(SubscribeError::NotAcceptable);
     }
-    let mut filters = Vec::new();
     let mut cursor = Cursor::Live;
     let mut limit = None;
     let mut max_duration = None;
     for (name, value) in query::pairs(head.uri.query().unwrap_or_default()) {
         match &*name {
-            b"topic" => {
-                let text = utf8(&value, "topic")?;
-                filters.push(Filter::parse(text).map_err(SubscribeError::Topic)?);
-                if filters.len() > topics_max {
-                    return Err(SubscribeError::TooManyTopics { max: topics_max });
-                }
-            }
             b"last_event_id" | b"lastEventId" | b"lastEventID" => cursor = Cursor::parse(&value),
             b"limit" => limit = Some(parse_limit(&value)?),
             b"max_duration" => max_duration = Some(parse_duration(&value)?),
             _ => {}
         }
-    }
-    if filters.is_empty() {
-        return Err(SubscribeError::NoTopic);
     }
     filters.sort_unstable();
     filters.dedup();
@@ -126,7 +192,7 @@ pub fn parse(head: &Parts, topics_max: usize) -> Result<Subscription, SubscribeE
     if let Some(header) = header.filter(|header| !header.is_empty()) {
         cursor = Cursor::parse(header.as_bytes());
     }
-    Ok(Subscription { filters: filters.into(), cursor, limit, max_duration })
+    Ok(Subscription { route, filters: filters.into(), cursor, limit, max_duration, fields })
 }
 
 fn accepts_event_stream(headers: &HeaderMap) -> bool {
@@ -181,7 +247,12 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        parse(&head, 4)
+        parse_head(&head)
+    }
+
+    fn parse_head(head: &Parts) -> Result<Subscription, SubscribeError> {
+        let filters = topics_of(head.uri.query().unwrap_or_default(), 4, head.uri.path())?;
+        parse(RouteId::default(), filters, head, HeaderMap::new())
     }
 
     #[test]
@@ -198,7 +269,7 @@ mod tests {
         let request = Request::builder().uri("/events").body(()).unwrap();
         let (mut head, ()) = request.into_parts();
         head.uri = format!("/events?{}", &query[..60_000]).parse().unwrap();
-        assert_eq!(parse(&head, 4), Err(SubscribeError::TooManyTopics { max: 4 }));
+        assert_eq!(parse_head(&head), Err(SubscribeError::TooManyTopics { max: 4 }));
         assert!(parse_uri("/events?topic=1&topic=2&topic=3&topic=4").is_ok());
     }
 

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 use tidegate::config::schema::{
-    Balance, Certificate, ClientAuth, Control, HeartbeatKind, History, HistoryOverride, HostHeader,
-    Log, LogFormat, Mailbox, Proxy, Publish, Route, Server, Slow, Store, Stream, Tls, TlsVersion,
-    Upstream,
+    Balance, Certificate, ClientAuth, Control, ControlChanges, Cors, HeartbeatKind, History,
+    HistoryOverride, HostHeader, Log, LogFormat, Mailbox, Parameter, Proxy, Publish, Route, Server,
+    Slow, Store, Stream, StreamRoute, Tls, TlsVersion, Upstream,
 };
+use tidegate::config::template::{PathTemplate, Pattern, TopicTemplate};
 use tidegate::config::units::{Bytes, Fsync, Interval};
 use tidegate::config::web::{
-    FieldName, FieldValue, HostPattern, MethodName, Network, OptionalAddress, OptionalUrl,
-    PathPrefix, ServerUrl,
+    AllowedOrigin, FieldName, FieldValue, HostPattern, MethodName, Network, OptionalAddress,
+    OptionalUrl, PathPrefix, ServerUrl,
 };
 use tidegate::config::{self, Config, Flag, Overrides};
 
@@ -95,31 +96,102 @@ fn server() -> impl Strategy<Value = Server> {
 }
 
 fn stream() -> impl Strategy<Value = Stream> {
-    let kind = prop_oneof![Just(HeartbeatKind::Comment), Just(HeartbeatKind::Event)];
     let control = any::<[String; 4]>().prop_map(|[hello, heartbeat, gap, end]| Control {
         hello,
         heartbeat,
         gap,
         end,
     });
-    let times = (interval(), interval(), interval());
-    let slow = prop_oneof![Just(Slow::DropOldest), Just(Slow::CatchUp), Just(Slow::Disconnect)];
-    (times, kind, count(), bytes(), slow, count(), control).prop_map(
-        |(times, heartbeat_kind, ring_frames_max, ring_bytes_max, slow, topics_max, control)| {
-            let (heartbeat, max_lifetime, retry) = times;
+    let beats = (interval(), heartbeat_kind(), any::<String>());
+    let limits = (count(), bytes(), slow(), count());
+    let times = (interval(), interval());
+    let flags = any::<[bool; 2]>();
+    (beats, times, limits, flags, prop::collection::vec(route(), 0..3), cors(), control).prop_map(
+        |(beats, (max_lifetime, retry), limits, [resume, broadcast], routes, cors, control)| {
+            let (heartbeat, heartbeat_kind, heartbeat_data) = beats;
+            let (ring_frames_max, ring_bytes_max, slow, topics_max) = limits;
             Stream {
                 heartbeat,
                 heartbeat_kind,
+                heartbeat_data,
                 max_lifetime,
                 retry,
                 ring_frames_max,
                 ring_bytes_max,
                 slow,
                 topics_max,
+                resume,
+                broadcast,
+                routes,
+                cors,
                 control,
             }
         },
     )
+}
+
+fn heartbeat_kind() -> impl Strategy<Value = HeartbeatKind> {
+    prop_oneof![Just(HeartbeatKind::Comment), Just(HeartbeatKind::Event), Just(HeartbeatKind::Off)]
+}
+
+fn slow() -> impl Strategy<Value = Slow> {
+    prop_oneof![Just(Slow::DropOldest), Just(Slow::CatchUp), Just(Slow::Disconnect)]
+}
+
+fn cors() -> impl Strategy<Value = Cors> {
+    let origin = "(\\*|https?://[a-z]{1,8}(\\.[a-z]{2})?(:[1-9][0-9]{0,3})?)";
+    let origins = prop::collection::vec(origin.prop_map(read::<AllowedOrigin>), 0..3);
+    (origins, any::<bool>()).prop_map(|(origins, credentials)| Cors { origins, credentials })
+}
+
+fn route() -> impl Strategy<Value = StreamRoute> {
+    use prop::option::of;
+    let path = "(/[a-z]{0,5}){1,3}(/\\{[a-zA-Z_-]{1,5}\\})?".prop_map(read::<PathTemplate>);
+    let topic = "[a-z]{1,4}(\\.\\{[a-zA-Z]{1,4}\\}|\\.>)?".prop_map(read::<TopicTemplate>);
+    let topics = (prop::collection::vec(topic, 0..3), any::<bool>());
+    let beats = (of(interval()), of(heartbeat_kind()), of(any::<String>()));
+    let times = (of(interval()), of(interval()));
+    let limits = (of(count()), of(bytes()), of(slow()), of(count()));
+    let flags = (of(any::<bool>()), of(any::<bool>()));
+    let control = any::<[Option<String>; 4]>()
+        .prop_map(|[hello, heartbeat, gap, end]| ControlChanges { hello, heartbeat, gap, end });
+    let pattern = "[a-z]{1,4}|\\[0-9\\]\\+".prop_map(read::<Pattern>);
+    let parameter = (pattern, of(any::<String>()))
+        .prop_map(|(pattern, default)| Parameter { pattern, default });
+    let parameters = prop::collection::btree_map("[a-z]{1,5}", parameter, 0..3);
+    let changes = (beats, times, limits, flags, of(cors()), control);
+    (host(), path, topics, changes, parameters).prop_map(
+        |(host, path, (topics, topics_from_query), changes, parameters)| {
+            let (beats, (max_lifetime, retry), limits, (resume, broadcast), cors, control) =
+                changes;
+            let (heartbeat, heartbeat_kind, heartbeat_data) = beats;
+            let (ring_frames_max, ring_bytes_max, slow, topics_max) = limits;
+            StreamRoute {
+                host,
+                path,
+                topics,
+                topics_from_query,
+                heartbeat,
+                heartbeat_kind,
+                heartbeat_data,
+                max_lifetime,
+                retry,
+                ring_frames_max,
+                ring_bytes_max,
+                slow,
+                topics_max,
+                resume,
+                broadcast,
+                cors,
+                control,
+                parameters,
+            }
+        },
+    )
+}
+
+fn host() -> impl Strategy<Value = HostPattern> {
+    "((\\*\\.)?[a-z]{1,5}\\.[a-z]{2})?".prop_map(read::<HostPattern>)
 }
 
 fn history() -> impl Strategy<Value = History> {
@@ -204,11 +276,10 @@ fn proxy() -> impl Strategy<Value = Proxy> {
             }
         },
     );
-    let host = "((\\*\\.)?[a-z]{1,5}\\.[a-z]{2})?".prop_map(read::<HostPattern>);
     let methods = vec("[A-Z]{1,8}".prop_map(read::<MethodName>), 0..3);
     let host_header = prop_oneof![Just(HostHeader::Client), Just(HostHeader::Server)];
     let changes = (fields(), vec(field(), 0..3), fields(), vec(field(), 0..3));
-    let route = (host, path(), methods, name(), prop::option::of(path()), host_header, changes)
+    let route = (host(), path(), methods, name(), prop::option::of(path()), host_header, changes)
         .prop_map(|(host, path, methods, upstream, rewrite, host_header, changes)| {
             let (request_set, request_remove, response_set, response_remove) = changes;
             Route {

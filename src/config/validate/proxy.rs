@@ -2,11 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::{Broken, MILLISECOND};
+use super::{Broken, ENTRIES_MAX, MILLISECOND};
 use crate::config::schema::{DEFAULT_UPSTREAM, Proxy, Route, Server, Upstream};
-
-/// Most servers, routes and groups: far above any real configuration; each request looks at all.
-const ENTRIES_MAX: usize = 1000;
 
 pub(super) fn proxy(proxy: &Proxy, server: &Server, broken: &mut Broken) {
     if server.proxy_protocol && proxy.trusted.is_empty() {

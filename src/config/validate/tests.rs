@@ -1,6 +1,7 @@
 //! One broken rule at a time, and what it says.
 
 use super::*;
+use crate::config::schema::HeartbeatKind;
 
 type Change = fn(&mut Config);
 
@@ -154,10 +155,15 @@ fn control_names_are_distinct_sse_event_names() {
     // Unused names may repeat: a comment heartbeat's, and those switched off.
     assert!(broken(|c| c.stream.control.heartbeat = "gap".into()).is_empty());
     let off = |c: &mut Config| {
-        c.stream.control.gap.clear();
+        c.stream.control.hello.clear();
         c.stream.control.end.clear();
     };
     assert!(broken(off).is_empty());
+    assert_eq!(
+        broken(|c| c.stream.control.gap.clear()),
+        ["`stream.control.gap` is empty; a loss is never silent, so gaps can be renamed and not \
+          switched off"]
+    );
     let named_heartbeat = |c: &mut Config| {
         c.stream.heartbeat_kind = HeartbeatKind::Event;
         c.stream.control.heartbeat = "hello".into();
@@ -173,6 +179,128 @@ fn control_names_are_distinct_sse_event_names() {
         broken(|c| c.stream.control.hello = "é".repeat(33)),
         ["`stream.control.hello` has 66 bytes; it must have at most 64"]
     );
+}
+
+fn with_routes(text: &str) -> Vec<String> {
+    broken(|c| c.stream = toml::from_str(text).expect(text))
+}
+
+#[test]
+fn a_route_is_held_to_the_rules_of_all_streams_and_told_by_its_place() {
+    let route = "[[routes]]\npath = '/a'\ntopics = ['a']\n";
+    assert!(with_routes(route).is_empty());
+    for (text, message) in [
+        ("heartbeat = '1ms'", "`stream.routes[1].heartbeat` is 1ms; it must be at least 100ms"),
+        ("ring_frames_max = 0", "`stream.routes[1].ring_frames_max` is 0; it must be at least 1"),
+        (
+            "control = { gap = '' }",
+            "`stream.routes[1].control.gap` is empty; a loss is never silent, so gaps can be \
+             renamed and not switched off",
+        ),
+        (
+            "control = { hello = 'end' }",
+            "`stream.routes[1].control.end` and `stream.routes[1].control.hello` are both \"end\"; \
+             control names must differ",
+        ),
+        (
+            "ring_bytes_max = '1KiB'",
+            "`stream.routes[1].ring_bytes_max` is 1KiB; it must be at least \
+             `publish.event_bytes_max` (512KiB) plus 1KiB, so that one event always fits a ring",
+        ),
+    ] {
+        let second = "[[routes]]\npath = '/b'\ntopics = ['b']\n";
+        assert_eq!(with_routes(&format!("{route}{second}{text}")), [message]);
+    }
+    // What all streams have wrong is not the routes' fault.
+    let messages = with_routes(&format!("heartbeat = '1ms'\n{route}"));
+    assert_eq!(messages, ["`stream.heartbeat` is 1ms; it must be at least 100ms"]);
+    let long = format!("heartbeat_data = '{}'", "x".repeat(513));
+    let expected = "`stream.heartbeat_data` has 513 bytes; it must have at most 512";
+    assert_eq!(with_routes(&long), [expected]);
+}
+
+#[test]
+fn two_routes_of_which_neither_says_more_are_refused_by_name() {
+    let routes = |paths: &[&str]| {
+        let route = |path: &&str| format!("[[routes]]\ntopics = ['a']\n{path}\n");
+        with_routes(&paths.iter().map(route).collect::<String>())
+    };
+    for (one, other) in
+        [("/{a}/x", "/y/{b}"), ("/{a}", "/{b}"), ("/a", "/a"), ("/a/{x}/{y}", "/{b}/c/d")]
+    {
+        let messages = routes(&[
+            "path = '/z/z/z/z'",
+            &format!("path = '{one}'"),
+            &format!("path = '{other}'"),
+        ]);
+        assert_eq!(
+            messages,
+            [format!(
+                "`stream.routes[1].path` is {one:?} and `stream.routes[2].path` is {other:?}: some \
+                 paths are both, and neither says more about them; change one of the two"
+            )]
+        );
+    }
+    assert!(routes(&["path = '/a/{x}'", "path = '/a/b'", "path = '/{y}/{x}'"]).is_empty());
+    assert!(routes(&["path = '/a'", "path = '/a'\nhost = 'a.com'"]).is_empty());
+}
+
+#[test]
+fn a_routes_topics_and_parameters_fit_together() {
+    let query = "path = '/a'\ntopics = ['a.{b}']\n";
+    for (text, fault) in [
+        (
+            "path = '/a'",
+            ".topics` is empty; name what its streams carry, or let clients do so with \
+             `topics_from_query = true`",
+        ),
+        (
+            "path = '/a'\ntopics = ['a']\ntopics_from_query = true",
+            ".topics` names topics and `topics_from_query` is true; clients name theirs, or the \
+             route does",
+        ),
+        (
+            query,
+            ".topics` has {b}, which is not in the path; if it comes from the query, give it a \
+             pattern in `parameters`",
+        ),
+        (
+            "path = '/a'\ntopics = ['a.{limit}']\nparameters = { limit = '[0-9]+' }",
+            ".parameters.limit` has a name that means the same on every route; choose another",
+        ),
+        (
+            "path = '/a'\ntopics = ['a']\nparameters = { b = '[0-9]+' }",
+            ".parameters.b` is in neither the path nor the topics: use it or remove it",
+        ),
+        (
+            "path = '/{b}'\ntopics = ['{b}']\nparameters = { b = { pattern = '.', default = 'x' } }",
+            ".parameters.b` has a default, and a part of the path is never left out",
+        ),
+        (
+            &format!("{query}parameters = {{ b = {{ pattern = '.', default = '*' }} }}"),
+            ".parameters.b` has \"*\" as its default, which no client could send; give it one that \
+             matches its pattern and is one token of a topic",
+        ),
+    ] {
+        let messages = with_routes(&format!("[[routes]]\n{text}\n"));
+        assert_eq!(messages, [format!("`stream.routes[0]{fault}")]);
+    }
+}
+
+#[test]
+fn f59_credentials_with_any_origin_are_refused() {
+    let any = "cors = { origins = ['https://a.com', '*'], credentials = true }";
+    let fault = |place: &str| {
+        format!(
+            "`{place}.cors.credentials` is true and `{place}.cors.origins` has \"*\", so that any \
+             page could read a stream as its visitor: name the origins"
+        )
+    };
+    assert_eq!(with_routes(any), [fault("stream")]);
+    let route = format!("[[routes]]\npath = '/a'\ntopics = ['a']\n{any}");
+    assert_eq!(with_routes(&route), [fault("stream.routes[0]")]);
+    assert!(with_routes(&any.replace(", '*'", "")).is_empty());
+    assert!(with_routes(&any.replace("true", "false")).is_empty());
 }
 
 #[test]

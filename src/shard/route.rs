@@ -1,0 +1,69 @@
+//! What a shard needs to know of a stream route, in the units it counts in. Streams have the number of
+//! theirs, and share what is here.
+
+use super::ring::RingBounds;
+use crate::config::schema::{Slow, Stream};
+use crate::sse::{Epoch, Frame};
+use crate::subscribe::RouteId;
+use crate::subscribe::control::{ControlEvents, heartbeat_ms};
+
+/// One route.
+pub(super) struct StreamRoute {
+    pub(super) bounds: RingBounds,
+    /// Absent without heartbeats.
+    pub(super) heartbeat_ms: Option<u64>,
+    pub(super) lifetime_ms: u64,
+    pub(super) slow: Slow,
+    pub(super) resume: bool,
+    pub(super) broadcast: bool,
+    pub(super) control: ControlEvents,
+    /// The heartbeat of this moment, and the `seq` it was made for.
+    heartbeat: Option<(u64, Frame)>,
+}
+
+impl StreamRoute {
+    pub(super) fn new(settings: &Stream, epoch: Epoch) -> Self {
+        Self {
+            bounds: RingBounds {
+                frames_max: settings.ring_frames_max,
+                bytes_max: settings.ring_bytes_max.0,
+            },
+            heartbeat_ms: heartbeat_ms(settings),
+            lifetime_ms: settings.max_lifetime.0.as_millis() as u64,
+            slow: settings.slow,
+            resume: settings.resume,
+            broadcast: settings.broadcast,
+            control: ControlEvents::new(settings, epoch),
+            heartbeat: None,
+        }
+    }
+
+    /// The heartbeat of streams that have everything up to `head`, made once for all of them.
+    pub(super) fn heartbeat_at(&mut self, head: u64) -> Frame {
+        if let Some((made_for, frame)) = &self.heartbeat
+            && *made_for == head
+        {
+            return frame.clone();
+        }
+        let frame = self.control.heartbeat(head);
+        self.heartbeat = Some((head, frame.clone()));
+        frame
+    }
+}
+
+/// All routes of a shard, by their ids.
+pub(super) struct StreamRoutes(pub(super) Box<[StreamRoute]>);
+
+impl std::ops::Index<RouteId> for StreamRoutes {
+    type Output = StreamRoute;
+
+    fn index(&self, id: RouteId) -> &StreamRoute {
+        &self.0[id.index()]
+    }
+}
+
+impl std::ops::IndexMut<RouteId> for StreamRoutes {
+    fn index_mut(&mut self, id: RouteId) -> &mut StreamRoute {
+        &mut self.0[id.index()]
+    }
+}

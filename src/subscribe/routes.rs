@@ -1,0 +1,300 @@
+//! The stream routes: which one a request is for, and what its streams are like.
+
+use std::collections::HashSet;
+
+use http::header::{HOST, HeaderMap};
+use http::request::Parts;
+use http::uri::Authority;
+use matchit::{Params, Router};
+
+use super::control::reserved;
+use super::cors;
+use super::parameters::Parameters;
+use super::request::{SubscribeError, Subscription, parse, topics_of};
+use crate::config::schema::{Stream, StreamRoute};
+use crate::config::web::{HostPattern, without_port};
+use crate::topic::Filter;
+
+/// A route's place among the routes: small, since every stream has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RouteId(u16);
+
+impl RouteId {
+    /// Its index in [`Routes::settings`].
+    pub fn index(self) -> usize {
+        self.0.into()
+    }
+}
+
+/// All stream routes of a gateway.
+#[derive(Debug)]
+pub struct Routes {
+    routes: Vec<Route>,
+    /// By host, the most specific first, and then by path.
+    paths: Vec<(HostPattern, Router<RouteId>)>,
+}
+
+/// A path that streams are at, and what they carry.
+#[derive(Debug)]
+pub struct Route {
+    id: RouteId,
+    settings: Stream,
+    topics: Topics,
+}
+
+/// Where a stream's topics come from.
+#[derive(Debug)]
+enum Topics {
+    /// The client names them.
+    Query,
+    /// The route, with values from the client in them.
+    Templates(Parameters),
+}
+
+/// A request's route, and what the path says.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// The route.
+    pub route: &'a Route,
+    in_path: Params<'a, 'a>,
+}
+
+impl Routes {
+    /// The routes of a configuration, which is valid. Without any, there is `/events`.
+    pub fn new(stream: &Stream) -> Self {
+        let default = [StreamRoute::events()];
+        let given = if stream.routes.is_empty() { &default[..] } else { &stream.routes };
+        let mut routes = Self { routes: Vec::new(), paths: Vec::new() };
+        for route in given {
+            routes.add(stream, route);
+        }
+        routes.paths.sort_by(|(one, _), (other, _)| one.cmp(other));
+        routes
+    }
+
+    fn add(&mut self, stream: &Stream, route: &StreamRoute) {
+        let id =
+            RouteId(u16::try_from(self.routes.len()).expect("a configuration has 1000 at most"));
+        let topics = match route.topics_from_query {
+            true => Topics::Query,
+            false => Topics::Templates(Parameters::new(route)),
+        };
+        self.routes.push(Route { id, settings: stream.of_route(route), topics });
+        let at = self.paths.iter().position(|(host, _)| *host == route.host);
+        let at = at.unwrap_or_else(|| {
+            self.paths.push((route.host.clone(), Router::new()));
+            self.paths.len() - 1
+        });
+        let inserted = self.paths[at].1.insert(String::from(route.path.clone()), id);
+        inserted.expect("a valid configuration has no two routes for the same paths");
+    }
+
+    /// The route of a request, if it is for one.
+    pub fn find<'a>(&'a self, head: &'a Parts) -> Option<Found<'a>> {
+        let host = host(head);
+        let of_host = self.paths.iter().filter(|(pattern, _)| pattern.matches(host));
+        let found = of_host.filter_map(|(_, paths)| paths.at(head.uri.path()).ok()).next()?;
+        Some(Found { route: &self.routes[found.value.index()], in_path: found.params })
+    }
+
+    /// The settings of each route, by its id.
+    pub fn settings(&self) -> impl Iterator<Item = &Stream> {
+        self.routes.iter().map(|route| &route.settings)
+    }
+
+    /// The names that publishers may not use: those that control events have on any route.
+    pub fn reserved(&self) -> HashSet<String> {
+        self.settings().flat_map(reserved).map(str::to_owned).collect()
+    }
+}
+
+impl Route {
+    /// Reads a subscription to these topics, with the settings of this route, from a request's head.
+    ///
+    /// # Errors
+    /// What the request says of the stream itself is wrong: its cursor never is.
+    pub fn subscribe(
+        &self,
+        filters: Vec<Filter>,
+        head: &Parts,
+    ) -> Result<Subscription, SubscribeError> {
+        let cors = self.cors(&head.headers);
+        parse(self.id, filters, head, cors)
+    }
+
+    /// The header fields that every response of this route has for pages of other origins.
+    pub fn cors(&self, request: &HeaderMap) -> HeaderMap {
+        cors::fields(&self.settings.cors, request)
+    }
+
+    /// The header fields of the answer to a browser that asks whether a page of another origin may use
+    /// this route; `None` if this is another request.
+    pub fn preflight(&self, head: &Parts) -> Option<HeaderMap> {
+        cors::preflight(&self.settings.cors, head)
+    }
+}
+
+impl Found<'_> {
+    /// Reads a subscription from the head of a request that this is the route of.
+    ///
+    /// # Errors
+    /// The topics, the parameters, or what the request says of the stream itself are wrong.
+    pub fn subscription(&self, head: &Parts) -> Result<Subscription, SubscribeError> {
+        let query = head.uri.query().unwrap_or_default();
+        let filters = match &self.route.topics {
+            Topics::Query => topics_of(query, self.route.settings.topics_max, head.uri.path())?,
+            Topics::Templates(parameters) => parameters.topics(self.in_path.iter(), query)?,
+        };
+        self.route.subscribe(filters, head)
+    }
+}
+
+/// The host that a request is for, without its port.
+fn host(head: &Parts) -> &str {
+    let of_target = head.uri.authority().map(Authority::host);
+    let of_field = || Some(without_port(head.headers.get(HOST)?.to_str().ok()?));
+    of_target.or_else(of_field).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[cfg(not(tidegate_loom))]
+mod tests {
+    //! Which route a request has, and the topics it gives.
+
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn routes(text: &str) -> Routes {
+        Routes::new(&toml::from_str(text).expect("a stream section"))
+    }
+
+    fn head(uri: &str) -> Parts {
+        Request::builder().uri(uri).body(()).expect("a request").into_parts().0
+    }
+
+    fn topics(routes: &Routes, uri: &str) -> Result<Vec<String>, SubscribeError> {
+        let head = head(uri);
+        let found = routes.find(&head).expect("there is a route");
+        found.subscription(&head).map(|subscription| {
+            let text = |filter: &Filter| match filter {
+                Filter::Exact(topic) => topic.as_str().to_owned(),
+                Filter::Pattern(pattern) => pattern.to_string(),
+            };
+            subscription.filters.iter().map(text).collect()
+        })
+    }
+
+    const KANBAN: &str = r#"
+        [[routes]]
+        path = "/boards/{boardId}/events"
+        topics = ["board.{boardId}", "agents.*"]
+        parameters = { boardId = "[A-Za-z0-9_-]{1,8}" }
+        [[routes]]
+        path = "/boards/all/events"
+        topics = ["board.*"]
+        [[routes]]
+        host = "*.example.com"
+        path = "/boards/{any}/events"
+        topics = ["example.{any}.{kind}"]
+        parameters = { kind = { pattern = "[a-z]+", default = "all" } }
+    "#;
+
+    #[test]
+    fn the_route_that_says_most_counts_wherever_it_stands() {
+        let routes = routes(KANBAN);
+        for (uri, expected) in [
+            ("/boards/7/events", &["board.7", "agents.*"][..]),
+            ("/boards/all/events", &["board.*"]),
+            ("/boards/%37/events?boardId=8", &["board.7", "agents.*"]),
+            ("http://a.example.com:80/boards/all/events", &["example.all.all"]),
+            ("http://a.example.com/boards/7/events?kind=x", &["example.7.x"]),
+            ("http://example.com/boards/7/events", &["board.7", "agents.*"]),
+        ] {
+            assert_eq!(topics(&routes, uri).expect(uri), expected, "{uri}");
+        }
+        for uri in
+            ["/boards/7/events/", "/boards/7", "/boards//events", "/events", "/Boards/7/events"]
+        {
+            assert!(routes.find(&head(uri)).is_none(), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_that_is_missing_repeated_or_odd_is_named() {
+        let routes = routes(
+            r#"
+            [[routes]]
+            path = "/events"
+            topics = ["board.{boardId}"]
+            parameters = { boardId = "[0-9]+|x.*" }
+            "#,
+        );
+        assert_eq!(topics(&routes, "/events?boardId=42&_=17").expect("a board"), ["board.42"]);
+        for query in [
+            "",
+            "boardid=1",
+            "boardId",
+            "boardId=",
+            "boardId=a",
+            "boardId=1&boardId=2",
+            "boardId=%ff",
+            "boardId=x.y",
+            "boardId=x*",
+            "boardId=x+y",
+            "boardId=x%3e",
+            "boardId=x%00",
+        ] {
+            let error = topics(&routes, &format!("/events?{query}")).expect_err(query);
+            assert_eq!(error.field(), "boardId", "{query}");
+        }
+        let long = format!("/events?boardId={}", "1".repeat(513));
+        assert_eq!(topics(&routes, &long).expect_err("too long").field(), "boardId");
+    }
+
+    #[test]
+    fn without_routes_there_is_events_with_the_clients_topics() {
+        let routes = routes("");
+        assert_eq!(topics(&routes, "/events?topic=a.*").expect("a topic"), ["a.*"]);
+        assert_eq!(topics(&routes, "/events").expect_err("no topic").field(), "topic");
+    }
+
+    #[test]
+    fn names_are_reserved_while_any_route_uses_them() {
+        let renamed = "control = { hello = 'x-hello', end = '' }\nheartbeat_kind = 'event'\n";
+        let mut names: Vec<_> = routes(renamed).reserved().into_iter().collect();
+        names.sort();
+        assert_eq!(names, ["gap", "heartbeat", "x-hello"]);
+        let other = "[[routes]]\npath = '/a'\ntopics = ['a']\n[routes.control]\nhello = 'hello'\n";
+        let mut names: Vec<_> =
+            routes(&format!("{renamed}{other}")).reserved().into_iter().collect();
+        names.sort();
+        assert_eq!(names, ["gap", "heartbeat", "hello"]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_never_changes_the_shape_of_a_topic(value in any::<String>()) {
+            let routes = routes(
+                "[[routes]]\npath = '/{id}'\ntopics = ['a.{id}.b']\nparameters = { id = '(?s).*' }\n",
+            );
+            let encoded: String = value.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let head = head(&format!("/{encoded}"));
+            if let Some(found) = routes.find(&head) {
+                match found.subscription(&head) {
+                    Ok(subscription) => {
+                        let [Filter::Exact(topic)] = &*subscription.filters else {
+                            panic!("{:?}", subscription.filters)
+                        };
+                        prop_assert_eq!(topic.as_str(), format!("a.{value}.b"));
+                        prop_assert_eq!(topic.as_str().split('.').count(), 3);
+                    }
+                    Err(error) => prop_assert_eq!(error.field(), "id"),
+                }
+            } else {
+                prop_assert_eq!(value, "");
+            }
+        }
+    }
+}
