@@ -80,6 +80,7 @@ impl Config {
         log(&self.log, &mut broken);
         tls::tls(&self.tls, &self.server, &mut broken);
         proxy::proxy(&self.proxy, &self.server, &mut broken);
+        source::sources(self, &mut broken);
         if broken.0.is_empty() { Ok(()) } else { Err(broken.0) }
     }
 }
@@ -324,6 +325,7 @@ impl Broken {
 }
 
 mod proxy;
+mod source;
 #[cfg(test)]
 mod tests;
 mod tls;

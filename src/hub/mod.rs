@@ -34,7 +34,7 @@ use crate::topic::Filter;
 const EXPIRE_TOPICS: usize = 5_000;
 
 /// An event that has everything but its place in the order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Submission {
     /// Where it goes.
     pub to: Destination,

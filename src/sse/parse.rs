@@ -53,6 +53,7 @@ struct Buffers {
     data: String,
     /// An empty line of data is data.
     has_data: bool,
+    has_id: bool,
     is_too_large: bool,
 }
 
@@ -76,6 +77,8 @@ pub struct Message<'a> {
     pub data: &'a str,
     /// The id that the stream has given last, in this event or before; empty for none.
     pub last_event_id: &'a str,
+    /// Whether it was this event that gave it.
+    pub has_id: bool,
 }
 
 /// What a line does beyond changing the buffers.
@@ -215,6 +218,7 @@ impl Parser {
     }
 
     fn set_id(&mut self, id: &str) {
+        self.event.has_id = true;
         if id.len() > self.event_bytes_max {
             self.event.give_up();
         } else if id != self.id {
@@ -241,9 +245,9 @@ impl Parser {
     }
 
     fn message(&self) -> Item<'_> {
-        let Buffers { name, data, .. } = &self.event;
+        let Buffers { name, data, has_id, .. } = &self.event;
         let event = Some(name.as_str()).filter(|name| !name.is_empty());
-        Item::Event(Message { event, data, last_event_id: &self.last_event_id })
+        Item::Event(Message { event, data, last_event_id: &self.last_event_id, has_id: *has_id })
     }
 }
 
@@ -285,6 +289,7 @@ impl Buffers {
             buffer.shrink_to(KEEP_BYTES);
         }
         self.has_data = false;
+        self.has_id = false;
         self.is_too_large = false;
     }
 }

@@ -18,7 +18,7 @@ enum Said {
 impl From<Item<'_>> for Said {
     fn from(item: Item<'_>) -> Self {
         match item {
-            Item::Event(Message { event, data, last_event_id }) => Self::Event {
+            Item::Event(Message { event, data, last_event_id, .. }) => Self::Event {
                 event: event.unwrap_or("message").into(),
                 data: data.into(),
                 id: last_event_id.into(),
@@ -145,7 +145,9 @@ fn ids_stay_until_there_is_another_and_nul_is_none() {
     assert_eq!(parse([&b"id: 1\n\nid\n\n"[..]], MAX).1, "", "an empty id takes it away");
     let mut parser = Parser::new(MAX, "42");
     let Some(Item::Event(first)) = parser.pull(&mut &b"data: x\n\n"[..]) else { panic!() };
-    assert_eq!(first.last_event_id, "42");
+    assert_eq!((first.last_event_id, first.has_id), ("42", false));
+    let Some(Item::Event(own)) = parser.pull(&mut &b"id: 42\ndata: x\n\n"[..]) else { panic!() };
+    assert_eq!((own.last_event_id, own.has_id), ("42", true));
 }
 
 #[test]
