@@ -266,7 +266,7 @@ impl Sources {
             return Ok(Some(connector.clone()));
         }
         let ca = Some(spec.ca.as_str()).filter(|ca| !ca.is_empty());
-        let made = tls::connectors(ca).map_err(SourceError::Tls)?.http1;
+        let made = tls::connectors("source.ca", ca).map_err(SourceError::Tls)?.http1;
         connectors.insert(spec.ca.clone(), made.clone());
         Ok(Some(made))
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hyper::body::Body;
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
@@ -154,9 +155,12 @@ impl Task {
             }
             if batch.len() == batch_max {
                 self.publish(mem::take(&mut batch)).await;
+                // A server that sends without end is not to hold up the shard's streams.
+                yield_now().await;
             }
         }
         self.publish(batch).await;
+        yield_now().await;
         if stream.last_event_id() != self.last_event_id {
             stream.last_event_id().clone_into(&mut self.last_event_id);
             self.entry.status().last_event_id.clone_from(&self.last_event_id);

@@ -107,6 +107,7 @@ fn what_is_wrong_with_a_source_is_named() {
         (with("retry_jitter", json!(2)), "`retry_jitter` is 2"),
         (with("headers", json!({"Host": "a"})), "`headers` has \"host\""),
         (with("name", json!("b")), "its name is \"b\""),
+        (json!({"url": "https://a/", "ca": "/no/such.pem"}), "`source.ca`: /no/such.pem"),
     ] {
         let problem = put(&gateway, "a", &fields).expect_status(400).json();
         assert_eq!(problem["type"], "urn:tidegate:problem:bad-source");
