@@ -1,4 +1,4 @@
-//! The internal listener: publish, health, readiness, metrics.
+//! The internal listener: publish, sources, health, readiness, metrics.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use http_body_util::Empty;
 
 use crate::error::Problem;
 use crate::http::publish_route::{self, PublishRoute};
+use crate::http::sources_route::{self, SourcesRoute};
 use crate::http::{
     Answer, Handler, RequestBody, ResponseBody, method_not_allowed, not_found, problem, text,
 };
@@ -28,6 +29,8 @@ const FILL_MAX: f64 = 0.9;
 pub struct Admin {
     /// The publish routes.
     pub publish: PublishRoute,
+    /// The routes of sources.
+    pub sources: SourcesRoute,
     /// Every shard's cells.
     pub metrics: Arc<Metrics>,
     /// Whether the gateway takes new streams.
@@ -60,6 +63,9 @@ impl Admin {
         let path = head.uri.path();
         if path == publish_route::PATH || path.starts_with(publish_route::TOPICS) {
             return self.publish.answer(head, body).await;
+        }
+        if sources_route::is_path(path) {
+            return self.sources.answer(head, body).await;
         }
         let page: fn(&Self) -> Page = match path {
             "/healthz" => Self::health,

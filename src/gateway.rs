@@ -24,6 +24,7 @@ use crate::config::units::Fsync;
 use crate::durable::{self, LogThread};
 use crate::history::{Bounds, Limits};
 use crate::http::publish_route::PublishRoute;
+use crate::http::sources_route::SourcesRoute;
 use crate::hub::{EventMailbox, Hub, KeyBounds, Recovery};
 use crate::journal::{self, BootId, Folder, Journal, SyncMode};
 use crate::metrics::Metrics;
@@ -31,6 +32,7 @@ use crate::net::{self, SocketOptions};
 use crate::proxy::Plan;
 use crate::publish::Rules;
 use crate::shard::{Addresses, Lifecycle, LifecycleWatch, Shard};
+use crate::source::{OnShard, SourceError, Sources};
 use crate::sse::Epoch;
 use crate::subscribe::Routes;
 use crate::sync::Mailbox;
@@ -61,6 +63,8 @@ pub enum GatewayError {
     Log(String),
     /// The certificates cannot be used.
     Tls(TlsError),
+    /// The sources cannot be had.
+    Sources(SourceError),
     /// The operating system refused something else.
     System(&'static str, io::Error),
     /// A shard's thread ended before it was told to.
@@ -83,6 +87,7 @@ impl fmt::Display for GatewayError {
             Self::LogLevel(error) => write!(f, "log.level: {error}"),
             Self::Log(error) => write!(f, "history.path: {error}"),
             Self::Tls(error) => error.fmt(f),
+            Self::Sources(error) => error.fmt(f),
             Self::System(what, error) => write!(f, "{what}: {error}"),
             Self::ShardDied => write!(f, "a shard died; the log says why"),
         }
@@ -103,7 +108,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let signals = Signals::listen(&runtime)?;
     let server = &config.server;
     let shard_count = shard_count(server);
-    let connections_max = connections_max(server);
+    let connections_max = connections_max(server, config.source.len() as u64);
     let sockets = SocketOptions {
         backlog: server.accept_backlog,
         user_timeout: server.tcp_user_timeout.0,
@@ -139,7 +144,10 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     };
     let routes = Arc::new(Routes::new(&config.stream));
     let proxy = Arc::new(Plan::new(&config.proxy).map_err(GatewayError::Tls)?);
-    let rules = Arc::new(Rules::new(&config.publish, routes.reserved()));
+    let rules = Rules::new(&config.publish, routes.reserved()).reserving(&config.sources.topic);
+    let rules = Arc::new(rules);
+    let (sources, starts) = Sources::new(&config, shard_count).map_err(GatewayError::Sources)?;
+    let sources = Arc::new(sources);
 
     let (advance, lifecycle) = watch::channel(Lifecycle::Running);
     let (drained_tx, drained) = mpsc::channel(shard_count);
@@ -163,8 +171,8 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let mut tls_listeners = tls.into_iter().flat_map(|(listeners, tls)| {
         listeners.into_iter().map(move |listener| (listener, Arc::clone(&tls)))
     });
-    let parts = public.into_iter().zip(internal).zip(mailboxes).enumerate();
-    for (index, ((public, internal), mailbox)) in parts {
+    let parts = public.into_iter().zip(internal).zip(mailboxes).zip(starts).enumerate();
+    for (index, (((public, internal), mailbox), starts)) in parts {
         let lifecycle = LifecycleWatch(lifecycle.clone());
         let admin = Admin {
             publish: PublishRoute {
@@ -175,8 +183,18 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
                 durability,
                 metrics: metrics.shard(index),
             },
+            sources: SourcesRoute {
+                sources: Arc::clone(&sources),
+                body_timeout: server.body_timeout.0,
+            },
             metrics: Arc::clone(&metrics),
             accepting: accepting(lifecycle.clone()),
+        };
+        let on_shard = OnShard {
+            hub: Arc::clone(&hub),
+            rules: Arc::clone(&rules),
+            metrics: metrics.shard(index),
+            states: Some(config.sources.topic.clone()).filter(|topic| !topic.is_empty()),
         };
         let shard = Shard {
             index,
@@ -189,6 +207,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
             tls: tls_listeners.next(),
             internal,
             admin,
+            sources: (starts, on_shard),
             proxy: Arc::clone(&proxy),
             connections: (Arc::clone(&connections), connections_max),
             addresses: Arc::clone(&addresses),
@@ -418,16 +437,16 @@ fn shard_count(server: &Server) -> usize {
     }
 }
 
-/// Raises the descriptor limit as far as it goes, and keeps a reserve of it, so that publish and
-/// metrics still work when the public listener is full.
-fn connections_max(server: &Server) -> usize {
+/// Raises the descriptor limit as far as it goes, and keeps a reserve of it, so that publish, metrics and
+/// the configured sources still work when the public listener is full.
+fn connections_max(server: &Server, sources: u64) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
     let open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let fit = usize::try_from(open_files.saturating_sub(DESCRIPTORS_RESERVED).max(1));
+    let fit = usize::try_from(open_files.saturating_sub(DESCRIPTORS_RESERVED + sources).max(1));
     let fit = fit.unwrap_or(usize::MAX);
     match server.connections_max {
         0 => fit,

@@ -20,6 +20,8 @@
 //! waits in a ring (`shard/ring.rs`) that drops its oldest and owes a gap. Every delivery is
 //! counted ([`metrics`]).
 //!
+//! Events also come from a [`source`]: an upstream server whose event stream the gateway reads.
+//!
 //! **Every other request** goes through the [`proxy`] to an app server, and its answer comes back; a
 //! body on its way in ([`request_body`]) has a bound and a pace.
 //!
@@ -44,6 +46,7 @@ pub mod publish;
 pub mod query;
 pub mod request_body;
 pub mod shard;
+pub mod source;
 pub mod sse;
 pub mod subscribe;
 pub mod sync;

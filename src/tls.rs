@@ -146,13 +146,13 @@ pub struct Connectors {
 }
 
 /// What makes our handshakes with app servers: their certificates are verified, with the system's
-/// roots or with those of a file.
+/// roots or with those of a file, which `key` of the configuration names.
 ///
 /// # Errors
 /// There are no roots.
-pub fn connectors(ca: Option<&str>) -> Result<Connectors, TlsError> {
+pub fn connectors(key: &str, ca: Option<&str>) -> Result<Connectors, TlsError> {
     let roots = match ca {
-        Some(path) => roots("proxy.upstreams.ca", Path::new(path))?,
+        Some(path) => roots(key, Path::new(path))?,
         None => system_roots()?,
     };
     let config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())

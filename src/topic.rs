@@ -1,6 +1,10 @@
 //! Topics and patterns: what may be published to and subscribed to. Pure; the shard's index does
 //! the matching.
 
+mod template;
+
+pub use template::{Facts, NoTopic, Template};
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@ use source::{Source, sources};
 const LAYERS: &[(u8, &[&str])] = &[
     (5, &["main", "cli", "gateway"]),
     (4, &["shard", "admin"]),
-    (3, &["http", "subscribe", "publish", "proxy", "sources", "dialects", "brokers"]),
+    (3, &["http", "subscribe", "publish", "proxy", "source", "dialects", "brokers"]),
     (2, &["alarm", "auth", "durable", "net", "request_body", "tls"]),
     // `config` is plain data: everything from layer 2 up may read it, the core may not.
     (1, &["hub", "history", "journal", "config"]),
@@ -24,9 +24,11 @@ const WITHIN_LAYER: &[(&str, &str)] = &[
     ("http", "subscribe"),
     ("http", "publish"),
     ("http", "proxy"),
-    ("http", "sources"),
+    ("http", "source"),
     ("http", "dialects"),
     ("http", "brokers"),
+    // A source publishes, by the rules of all publishers.
+    ("source", "publish"),
     ("hub", "history"),
     ("hub", "journal"),
     ("event", "sse"),

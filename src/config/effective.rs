@@ -1,18 +1,19 @@
 //! The effective configuration as TOML, each key with the source of its value. Owns that text
-//! format; called by `tidegate config --effective`. Has no secrets to hide: no key holds one yet.
+//! format; called by `tidegate config --effective`. Shows no secret.
 
 use std::fmt::{Display, Formatter};
 
 use toml::{Table, Value};
 
 use super::error::Origin;
+use super::schema::Source;
 use super::{Config, Loaded};
 
-/// A loaded configuration, printed: valid TOML that gives the same configuration again.
+/// A loaded configuration, printed: valid TOML that gives the same configuration again, but for secrets.
 impl Display for Loaded {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         // `toml` refuses only numbers beyond its 64 bits, which no parsed value holds.
-        let table = Table::try_from(&self.config).map_err(|_| std::fmt::Error)?;
+        let table = Table::try_from(self.config.redacted()).map_err(|_| std::fmt::Error)?;
         let mut current = "";
         for (key, origin) in &self.origins {
             let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
@@ -51,6 +52,13 @@ fn source(origin: &Origin) -> String {
 }
 
 impl Config {
+    /// The same with [`REDACTED`](super::schema::REDACTED) in place of each secret.
+    #[must_use]
+    pub fn redacted(&self) -> Self {
+        let source = self.source.iter().map(Source::redacted).collect();
+        Self { source, ..self.clone() }
+    }
+
     /// The configuration as a TOML document, without sources.
     ///
     /// # Errors

@@ -53,7 +53,8 @@ impl<'a> Layers<'a> {
             Err(expected) => {
                 // A key that takes one of a few names does not list them for a number: ask again
                 // with text for better words.
-                let again = (!value.is_str()).then(|| Value::String(written.clone()));
+                let is_single = !value.is_str() && !value.is_array();
+                let again = is_single.then(|| Value::String(written.clone()));
                 let as_text = again.and_then(|text| self.with(&key, text).err());
                 let expected = as_text.unwrap_or(expected);
                 let message = format!("`{key}` is {written}; {expected}");
@@ -101,6 +102,10 @@ pub(super) fn from_text(keys: &Keys, key: &str, text: &str) -> Value {
 pub(super) fn quote(value: &Value) -> String {
     let written = match value {
         Value::Table(_) => return "a table".into(),
+        // They are long, and may hold secrets; what is wrong with one says which.
+        Value::Array(items) if items.iter().any(Value::is_table) => {
+            return "a list of tables".into();
+        }
         Value::String(text) => format!("{text:?}"),
         other => other.to_string().escape_debug().to_string(),
     };

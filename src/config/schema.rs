@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::proxy::{Balance, DEFAULT_UPSTREAM, HostHeader, Proxy, Route, Upstream};
+pub use self::source::{REDACTED, Source, Sources};
 pub use self::stream::{
     Control, ControlChanges, Cors, HeartbeatKind, Parameter, Slow, Stream, StreamRoute,
 };
@@ -14,6 +15,7 @@ pub use self::tls::{Certificate, ClientAuth, Tls, TlsVersion};
 use super::units::{Bytes, Fsync, Interval};
 
 mod proxy;
+mod source;
 mod stream;
 mod tls;
 
@@ -21,6 +23,8 @@ mod tls;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Upstream servers whose event streams are read. First, since in TOML what is no section is.
+    pub source: Vec<Source>,
     /// Listeners, shards and sockets.
     pub server: Server,
     /// What a subscriber's stream looks like and how much of it may wait.
@@ -37,6 +41,8 @@ pub struct Config {
     pub tls: Tls,
     /// Everything that is no stream of ours.
     pub proxy: Proxy,
+    /// All sources together.
+    pub sources: Sources,
 }
 
 /// Listeners, shards and sockets.

@@ -81,6 +81,7 @@ impl Config {
         log(&self.log, &mut broken);
         tls::tls(&self.tls, &self.server, &mut broken);
         proxy::proxy(&self.proxy, &self.server, &mut broken);
+        source::sources(self, &mut broken);
         if broken.0.is_empty() { Ok(()) } else { Err(broken.0) }
     }
 }
@@ -270,6 +271,7 @@ impl Broken {
 }
 
 mod proxy;
+mod source;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::cmp::{Ordering, Reverse};
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{HeaderName, HeaderValue};
-use http::uri::Authority;
+use http::uri::{Authority, PathAndQuery};
 use http::{Method, Uri};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,43 @@ impl ServerUrl {
     pub fn host(&self) -> &str {
         let host = self.authority.host();
         host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+    }
+}
+
+/// Where an event stream is: `https://app.example.com/events?topic=a`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StreamUrl {
+    /// The server that has it.
+    pub server: ServerUrl,
+    /// Path and query there.
+    pub target: PathAndQuery,
+}
+
+written_as_text!(StreamUrl, StreamUrl::read, |url| {
+    format!("{}{}", String::from(url.server.clone()), url.target)
+});
+
+impl StreamUrl {
+    fn read(text: &str) -> Result<Self, &'static str> {
+        const EXPECTED: &str = "the URL of an event stream, like \"http://127.0.0.1:3000/events\"";
+        let uri: Uri = text.parse().map_err(|_| EXPECTED)?;
+        let target = uri.path_and_query().filter(|target| target.as_str().starts_with('/'));
+        let target = target.filter(|_| !text.contains('#')).cloned().ok_or(EXPECTED)?;
+        let server = text.strip_suffix(target.as_str()).unwrap_or(text);
+        Ok(Self { server: ServerUrl::read(server).map_err(|_| EXPECTED)?, target })
+    }
+
+    /// The same with `hidden` in place of the query, which may hold a token.
+    #[must_use]
+    pub fn without_query(&self, hidden: &str) -> Self {
+        let target = match self.target.query() {
+            None => self.target.clone(),
+            Some(_) => format!("{}?{hidden}", self.target.path())
+                .try_into()
+                .expect("a path is still one with another query"),
+        };
+        Self { server: self.server.clone(), target }
     }
 }
 
@@ -353,6 +390,23 @@ mod tests {
         for text in ["", "app:3000", "ftp://app", "http://", "http://app/x", "http://u:p@app", "/"]
         {
             assert_eq!(read::<ServerUrl>(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn streams_have_a_path_and_a_query() {
+        for (text, target) in [
+            ("http://127.0.0.1:3000", "/"),
+            ("http://[::1]:8000/events", "/events"),
+            ("https://app.example.com/a/b?topic=x&y=/z", "/a/b?topic=x&y=/z"),
+        ] {
+            let url: StreamUrl = read(text).expect(text);
+            assert_eq!(url.target.as_str(), target);
+            assert_eq!(read(&String::from(url.clone())), Some(url));
+        }
+        for text in ["", "/events", "ftp://a/b", "http://u:p@app/x", "http://app/x#y", "http://a?b"]
+        {
+            assert_eq!(read::<StreamUrl>(text), None, "{text}");
         }
     }
 

@@ -16,6 +16,7 @@ mod problem;
 pub mod public;
 pub mod publish_route;
 mod response;
+pub mod sources_route;
 
 pub use crate::request_body::RequestBody;
 pub use connection::{

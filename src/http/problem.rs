@@ -6,6 +6,7 @@ use crate::hub::Refused;
 use crate::proxy::ProxyError;
 use crate::publish::{Fault, PublishError};
 use crate::request_body::BodyFault;
+use crate::source::SourceError;
 use crate::subscribe::SubscribeError;
 use crate::topic::TopicError;
 
@@ -39,6 +40,7 @@ impl From<&PublishError> for Problem {
             Fault::EventNameTooLong => (413, "event-name-too-long", "Event name too long"),
             Fault::EventNameCharacter(_) => (400, "bad-event-name", "Bad event name"),
             Fault::Reserved(_) => (403, "reserved-name", "Reserved name"),
+            Fault::ReservedTopic(_) => (403, "reserved-topic", "Reserved topic"),
             Fault::Retry => (400, "bad-retry", "Bad retry"),
             Fault::EventTooLarge { .. } => (413, "event-too-large", "Event too large"),
             Fault::UnknownParameter => (400, "bad-parameter", "Bad parameter"),
@@ -90,6 +92,19 @@ impl From<&ProxyError> for Problem {
             ProxyError::Body(BodyFault::Broken | BodyFault::TooSlow(_)) => {
                 (408, "body-timeout", "Body timeout")
             }
+        };
+        Self::new(status, slug, title, error.to_string())
+    }
+}
+
+impl From<&SourceError> for Problem {
+    fn from(error: &SourceError) -> Self {
+        let (status, slug, title) = match error {
+            SourceError::Faults(_) | SourceError::Tls(_) => (400, "bad-source", "Bad source"),
+            SourceError::Unknown(_) => (404, "not-found", "Not found"),
+            SourceError::Configured(_) => (409, "configured-source", "Configured source"),
+            SourceError::TooMany(_) => (507, "too-many-sources", "Too many sources"),
+            SourceError::File(_) | SourceError::Save(..) => (507, "not-saved", "Not saved"),
         };
         Self::new(status, slug, title, error.to_string())
     }

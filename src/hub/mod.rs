@@ -33,7 +33,7 @@ use crate::sync::{Mailbox, Outcome, Settled, Ticket};
 const EXPIRE_TOPICS: usize = 5_000;
 
 /// An event that has everything but its place in the order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Submission {
     /// Where it goes.
     pub to: Destination,

@@ -66,6 +66,12 @@ pub struct ShardMetrics {
     pub sent_bytes: Cell,
     /// Publish requests, by answer.
     pub publish_requests: [Cell; PUBLISH_CODES.len()],
+    /// Sources, by state.
+    pub sources: [Cell; SourceState::ALL.len()],
+    /// What sources have read, by what became of it.
+    pub source_events: [Cell; SourceEvent::ALL.len()],
+    /// Streams that sources have opened.
+    pub source_connections: Cell,
     /// Failed attempts to accept a connection.
     pub accept_errors: Cell,
     /// Connections that were closed for what their client did, by reason.
@@ -178,6 +184,45 @@ pub enum Replayed {
 
 impl Replayed {
     const ALL: [&'static str; 3] = ["complete", "gap", "abandoned"];
+}
+
+/// Where a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceState {
+    /// It asks for its stream.
+    Connecting,
+    /// It reads its stream.
+    Connected,
+    /// It waits before it connects again.
+    Disconnected,
+    /// It has given up.
+    Error,
+}
+
+impl SourceState {
+    const ALL: [&'static str; 4] = ["connecting", "connected", "disconnected", "error"];
+
+    /// The word in labels, answers and events.
+    pub const fn as_str(self) -> &'static str {
+        Self::ALL[self as usize]
+    }
+}
+
+/// What became of an event that a source has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceEvent {
+    /// It has been published.
+    Published,
+    /// It had been published before a reconnect.
+    Duplicate,
+    /// It makes no topic, or may not be published.
+    Refused,
+    /// It was larger than an event of this source may be.
+    TooLarge,
+}
+
+impl SourceEvent {
+    const ALL: [&'static str; 4] = ["published", "duplicate", "refused", "too_large"];
 }
 
 /// Why a stream is gone.

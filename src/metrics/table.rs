@@ -3,6 +3,7 @@
 use super::cells::HistogramSnapshot;
 use super::{
     Closed, CutReason, Dropped, ListenerName, PUBLISH_CODES, Protocol, Replayed, ShardMetrics,
+    SourceEvent, SourceState,
 };
 use crate::sse::GapReason;
 
@@ -195,6 +196,26 @@ pub const METRICS: &[Metric] = &[
         source: Source::CounterBy("code", &CODE_LABELS, |shard, index| {
             shard.publish_requests[index].get()
         }),
+    },
+    Metric {
+        name: "tidegate_sources",
+        help: "Sources, by state.",
+        source: Source::GaugeBy("state", &SourceState::ALL, |shard, index| {
+            shard.sources[index].get()
+        }),
+    },
+    Metric {
+        name: "tidegate_source_events_total",
+        help: "Events that sources have read: published, published before a reconnect already, \
+               refused since they make no topic or may not be published, or too large.",
+        source: Source::CounterBy("result", &SourceEvent::ALL, |shard, index| {
+            shard.source_events[index].get()
+        }),
+    },
+    Metric {
+        name: "tidegate_source_connections_total",
+        help: "Streams that sources have opened, the first and every reconnect.",
+        source: Source::Counter(|shard| shard.source_connections.get()),
     },
     Metric {
         name: "tidegate_accept_errors_total",

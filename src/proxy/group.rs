@@ -84,7 +84,8 @@ impl Group {
     pub(super) fn new(upstream: &Upstream, slot: usize) -> Result<Self, TlsError> {
         let ca = Some(upstream.ca.as_str()).filter(|ca| !ca.is_empty());
         let has_tls = upstream.servers.iter().any(|url| url.is_tls);
-        let connectors = if has_tls { Some(tls::connectors(ca)?) } else { None };
+        let connectors =
+            if has_tls { Some(tls::connectors("proxy.upstreams.ca", ca)?) } else { None };
         let servers = (slot..).zip(&upstream.servers);
         let servers = servers.map(|(slot, url)| Arc::new(Server::new(url, slot)));
         Ok(Self {

@@ -54,6 +54,8 @@ pub enum Fault {
     EventNameCharacter(char),
     /// The event's name is that of a control event.
     Reserved(String),
+    /// The topic is one that only the gateway publishes to: it begins so.
+    ReservedTopic(String),
     /// `retry` is not a number of milliseconds of at most [`RETRY_MS_MAX`].
     Retry,
     /// The event would take more bytes on a stream than it may.
@@ -93,6 +95,11 @@ impl fmt::Display for Fault {
                 f,
                 "`{name}` is the name of a control event; choose another, or rename the control \
                  event in [stream.control]"
+            ),
+            Self::ReservedTopic(start) => write!(
+                f,
+                "topics that begin with `{start}` are for the states of sources; choose another, or \
+                 change `sources.topic`"
             ),
             Self::Retry => {
                 write!(f, "retry is a whole number of milliseconds of at most {RETRY_MS_MAX}")

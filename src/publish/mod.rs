@@ -39,6 +39,8 @@ pub struct Rules {
     pub topics_max: usize,
     /// Names of control events.
     pub reserved: HashSet<String>,
+    /// How topics begin that only the gateway itself publishes to; empty for none.
+    pub reserved_topics: Box<str>,
 }
 
 impl Rules {
@@ -49,7 +51,15 @@ impl Rules {
             batch_events_max: publish.batch_events_max,
             topics_max: publish.topics_max,
             reserved,
+            reserved_topics: Box::default(),
         }
+    }
+
+    /// The same, with the topics below one for the gateway alone; an empty one reserves none.
+    #[must_use]
+    pub fn reserving(self, topic: &str) -> Self {
+        let reserved_topics = if topic.is_empty() { String::new() } else { format!("{topic}.") };
+        Self { reserved_topics: reserved_topics.into(), ..self }
     }
 }
 
@@ -122,6 +132,23 @@ pub fn parse_raw(
     submission(to, extras, data, rules).map_err(|(field, fault)| in_field(field)(fault))
 }
 
+/// An event that did not come in a request, of one topic.
+///
+/// # Errors
+/// It may not be published.
+pub fn event(
+    topic: Topic,
+    name: Option<&str>,
+    data: &str,
+    rules: &Rules,
+) -> Result<Submission, PublishError> {
+    let in_field = |(field, fault)| PublishError::new(field, fault);
+    check_topic(&topic, rules).map_err(|fault| in_field(("topic", fault)))?;
+    let extras = Extras { event: name.map(Cow::Borrowed), ..Extras::default() };
+    let to = Destination::Topics([topic].into());
+    submission(to, extras, data, rules).map_err(in_field)
+}
+
 /// What an event has beside its topics and its data.
 #[derive(Default)]
 struct Extras<'a> {
@@ -191,6 +218,14 @@ fn check_event_name(name: &str, rules: &Rules) -> Result<(), Fault> {
     Ok(())
 }
 
+fn check_topic(topic: &Topic, rules: &Rules) -> Result<(), Fault> {
+    let reserved = &*rules.reserved_topics;
+    if !reserved.is_empty() && topic.as_str().starts_with(reserved) {
+        return Err(Fault::ReservedTopic(reserved.to_owned()));
+    }
+    Ok(())
+}
+
 fn destination<'a>(
     topics: impl IntoIterator<Item = &'a str>,
     rules: &Rules,
@@ -204,7 +239,9 @@ fn destination<'a>(
         if text == BROADCAST {
             everyone = true;
         } else {
-            parsed.push(Topic::parse(text).map_err(Fault::Topic)?);
+            let topic = Topic::parse(text).map_err(Fault::Topic)?;
+            check_topic(&topic, rules)?;
+            parsed.push(topic);
         }
     }
     if everyone {

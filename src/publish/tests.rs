@@ -11,6 +11,7 @@ fn rules() -> Rules {
         batch_events_max: 3,
         topics_max: 2,
         reserved: ["hello".to_owned(), "end".to_owned()].into(),
+        reserved_topics: "tidegate.sources.".into(),
     }
 }
 
@@ -159,6 +160,9 @@ fn f07_reserved_names_are_refused() {
     let error = parse(br#"{"topic":"a","event":"end"}"#, Format::Json, &rules()).unwrap_err();
     assert_eq!(error.fault, Fault::Reserved("end".to_owned()));
     assert!(parse(br#"{"topic":"a","event":"gap"}"#, Format::Json, &rules()).is_ok());
+    let body = br#"{"topic":"tidegate.sources.a"}"#;
+    let error = parse(body, Format::Json, &rules()).unwrap_err();
+    assert_eq!(error.fault, Fault::ReservedTopic("tidegate.sources.".to_owned()));
 }
 
 #[test]

@@ -70,6 +70,7 @@ use crate::hub::{EventMailbox, Hub};
 use crate::metrics::{ListenerName, Metrics, ShardMetrics};
 use crate::net::Transport;
 use crate::proxy::{Plan, Proxy};
+use crate::source::{OnShard, Starts};
 use crate::subscribe::Routes;
 use crate::tls::ServerTls;
 
@@ -123,6 +124,8 @@ pub struct Shard<H> {
     pub internal: TcpListener,
     /// Answers the internal listener's requests.
     pub admin: H,
+    /// The upstream event streams that fall to this shard.
+    pub sources: (Starts, OnShard),
     /// The way to the app servers, the same for all shards.
     pub proxy: Arc<Plan>,
     /// Connections of the public listener, all shards together, and how many there may be.
@@ -244,6 +247,8 @@ impl<H: Handler> Shard<H> {
         }
         tokio::task::spawn_local(internal.run(|_, _| ()));
         tokio::task::spawn_local(close_old_connections(proxy));
+        let (sources, on_shard) = self.sources;
+        tokio::task::spawn_local(sources.run(on_shard));
         if self.index == 0 {
             tokio::task::spawn_local(keep_house(self.hub, Arc::clone(&cells)));
         }

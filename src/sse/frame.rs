@@ -37,7 +37,7 @@ pub fn encoded_len(fields: &Fields<'_>) -> usize {
 }
 
 /// An event that is encoded except for its id.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Draft {
     /// `HEADROOM` unused bytes, then the frame from `event:` on, then CRLF.
     buffer: Vec<u8>,

@@ -236,3 +236,12 @@ fn a_file_that_cannot_be_read_hides_no_other_mistake() {
     );
     assert_eq!(problems.len(), 2);
 }
+
+#[test]
+fn what_is_wrong_in_a_list_of_tables_is_named_and_no_secret_is_shown() {
+    let text = "[[source]]\nname = 'a'\nurl = 'http://127.0.0.1:1/'\ntopics = ['a.{dat}']\n\
+                headers = { authorization = 'Bearer s3cret' }\n";
+    let error = config::from_text("tidegate.toml", text).unwrap_err().to_string();
+    assert!(error.contains("{dat} is no field; there are {source}"), "{error}");
+    assert!(!error.contains("s3cret"), "{error}");
+}

@@ -7,13 +7,13 @@ use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 use tidegate::config::schema::{
     Balance, Certificate, ClientAuth, Control, ControlChanges, Cors, HeartbeatKind, History,
     HistoryOverride, HostHeader, Log, LogFormat, Mailbox, Parameter, Proxy, Publish, Route, Server,
-    Slow, Store, Stream, StreamRoute, Tls, TlsVersion, Upstream,
+    Slow, Source, Sources, Store, Stream, StreamRoute, Tls, TlsVersion, Upstream,
 };
 use tidegate::config::template::{PathTemplate, Pattern, TopicTemplate};
 use tidegate::config::units::{Bytes, Fsync, Interval};
 use tidegate::config::web::{
     AllowedOrigin, FieldName, FieldValue, HostPattern, MethodName, Network, OptionalAddress,
-    OptionalUrl, PathPrefix, ServerUrl,
+    OptionalUrl, PathPrefix, ServerUrl, StreamUrl,
 };
 use tidegate::config::{self, Config, Flag, Overrides};
 
@@ -307,6 +307,42 @@ fn proxy() -> impl Strategy<Value = Proxy> {
     )
 }
 
+fn sources() -> impl Strategy<Value = (Vec<Source>, Sources)> {
+    use prop::collection::{btree_map, vec};
+    let url = "https?://[a-z]{1,8}(:[1-9][0-9]{1,3})?/[a-z/]{0,8}(\\?[a-z=&]{1,8})?";
+    let field = "[a-z][a-z0-9-]{0,8}".prop_map(read::<FieldName>);
+    let headers = btree_map(field, "[!-~]{0,8}".prop_map(read::<FieldValue>), 0..3);
+    let topics =
+        vec("[a-z]{1,4}(\\.\\{(source|event|id|data\\.[a-z]{1,3})\\}){0,2}".prop_map(read), 0..3);
+    let texts =
+        (any::<String>(), url.prop_map(read::<StreamUrl>), topics, headers, any::<String>());
+    let times = prop::array::uniform4(interval());
+    let numbers = (bytes(), 0.0..200.0, 0.0..2.0, any::<u32>());
+    let source = (texts, times, numbers).prop_map(|(texts, times, numbers)| {
+        let (name, url, topics, headers, ca) = texts;
+        let [connect_timeout, stale_timeout, retry, retry_max] = times;
+        let (event_bytes_max, retry_factor, retry_jitter, attempts_max) = numbers;
+        Source {
+            name,
+            url,
+            topics,
+            headers,
+            ca,
+            connect_timeout,
+            stale_timeout,
+            event_bytes_max,
+            retry,
+            retry_factor,
+            retry_max,
+            retry_jitter,
+            attempts_max,
+        }
+    });
+    let all = (any::<String>(), any::<String>(), count())
+        .prop_map(|(path, topic, sources_max)| Sources { path, topic, sources_max });
+    (vec(source, 0..3), all)
+}
+
 fn tls() -> impl Strategy<Value = Tls> {
     let listen = prop::option::of(address()).prop_map(OptionalAddress);
     let version = prop_oneof![Just(TlsVersion::Tls12), Just(TlsVersion::Tls13)];
@@ -347,8 +383,9 @@ fn configuration() -> impl Strategy<Value = Config> {
         (count(), bytes()).prop_map(|(events_max, bytes_max)| Mailbox { events_max, bytes_max });
     let format = prop_oneof![Just(LogFormat::Text), Just(LogFormat::Json)];
     let log = (any::<String>(), format).prop_map(|(level, format)| Log { level, format });
-    (server(), stream(), publish, history(), mailbox, log, proxy(), tls()).prop_map(
-        |(server, stream, publish, history, mailbox, log, proxy, tls)| Config {
+    (server(), stream(), publish, history(), mailbox, log, proxy(), tls(), sources()).prop_map(
+        |(server, stream, publish, history, mailbox, log, proxy, tls, (source, sources))| Config {
+            source,
             server,
             stream,
             publish,
@@ -357,6 +394,7 @@ fn configuration() -> impl Strategy<Value = Config> {
             log,
             tls,
             proxy,
+            sources,
         },
     )
 }
@@ -379,7 +417,7 @@ proptest! {
         let loaded = config::resolve(&overrides).unwrap();
         assert_eq!(loaded.config, config);
         let printed: Config = toml::from_str(&loaded.to_string()).unwrap();
-        assert_eq!(printed, config);
+        assert_eq!(printed, config.redacted());
     }
 
     #[test]

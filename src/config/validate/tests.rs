@@ -319,3 +319,38 @@ fn a_misspelt_log_level_is_refused() {
         );
     }
 }
+
+#[test]
+fn a_source_says_which_of_its_fields_is_wrong() {
+    use crate::config::schema::Source;
+    type Change = fn(&mut Source);
+    let with = |change: Change| {
+        let url = "http://127.0.0.1:1/".to_owned().try_into().unwrap();
+        let mut source = Source::new("a", url);
+        change(&mut source);
+        broken(|c| c.source = vec![source])
+    };
+    assert_eq!(with(|_| {}), [""; 0]);
+    let cases: [(Change, &str); 6] = [
+        (|s| s.name = "a.b".into(), "`source[0].name` is \"a.b\"; give it 1 to 128 letters"),
+        (|s| s.topics.clear(), "`source[0].topics` is empty"),
+        (|s| s.connect_timeout = ZERO, "`source[0].connect_timeout` is 0s"),
+        (|s| s.event_bytes_max = Bytes(0), "`source[0].event_bytes_max` is 0B"),
+        (
+            |s| s.retry_max = millis(10),
+            "`source[0].retry_max` is 10ms; it must be at least `retry`",
+        ),
+        (|s| s.retry_factor = f64::NAN, "`source[0].retry_factor` is NaN"),
+    ];
+    for (change, message) in cases {
+        let messages = with(change);
+        assert!(messages.len() == 1 && messages[0].starts_with(message), "{messages:?}");
+    }
+    let url = || "http://127.0.0.1:1/".to_owned().try_into().unwrap();
+    let twice = broken(|c| c.source = vec![Source::new("a", url()), Source::new("a", url())]);
+    assert!(twice[0].contains("like that of a source before it"), "{twice:?}");
+    let too_many = broken(|c| c.sources.sources_max = 0);
+    assert_eq!(too_many, ["`sources.sources_max` is 0; it must be at least 1"]);
+    assert_eq!(broken(|c| c.sources.topic = "a.*".into()).len(), 1);
+    assert!(broken(|c| c.sources.topic.clear()).is_empty());
+}
