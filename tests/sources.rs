@@ -52,6 +52,14 @@ fn expect_state(gateway: &Gateway, name: &str, state: &str) -> Value {
     })
 }
 
+/// Waits until so many events have had this fate: they are counted after subscribers have them.
+#[track_caller]
+fn expect_count(gateway: &Gateway, name: &str, fate: &str, count: u64) {
+    eventually(&format!("{count} events to be {fate}"), || {
+        (report(gateway, name)["events"][fate] == count).then_some(())
+    });
+}
+
 /// Accepts the gateway's connection, and answers with a stream that begins so.
 #[track_caller]
 fn serve(origin: &Origin, events: &str) -> (Request, OriginConnection) {

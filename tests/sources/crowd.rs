@@ -35,6 +35,12 @@ fn a_thousand_sources_at_once_are_cheap_and_leave_nothing_behind() {
     let gateway = Gateway::start();
     let mut subscriber = gateway.topic("crowd").subscribe();
     subscriber.expect_hello();
+    // Every shard runs once it has ended a source.
+    for number in 0..16 {
+        let name = format!("warm{number}");
+        put(&gateway, &name, &json!({"url": "http://127.0.0.1:1/"})).expect_status(201);
+        delete(&gateway, &name).expect_status(204);
+    }
     let (files, memory) = (gateway.open_files(), gateway.rss());
     let server = thread::spawn(move || serve_crowd(&listener));
     let mut internal = gateway.connect_internal();

@@ -12,7 +12,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::support::{Authority, Folder, Gateway, Origin, eventually};
-use crate::{FAST, HEAD, expect_state, put, reading, report, serve};
+use crate::{FAST, HEAD, expect_count, expect_state, put, reading, report, serve};
 
 #[test]
 fn need_d4_events_go_to_the_topic_of_their_instance_and_session() {
@@ -68,6 +68,7 @@ fn an_event_that_goes_nowhere_is_counted_and_the_reason_is_shown() {
     upstream.send(&format!("data: {{\"room\":1, \"x\":\"{}\"}}\n\n", "x".repeat(1024)));
     upstream.send("data: {\"room\":1}\n\n");
     room.expect_data("{\"room\":1}");
+    expect_count(&gateway, "up", "published", 1);
     let events = &report(&gateway, "up")["events"];
     assert_eq!(*events, json!({"published": 1, "duplicate": 0, "refused": 4, "too_large": 1}));
     gateway.expect_metric("tidegate_source_events_total", &[("result", "refused")], 4.0);
