@@ -11,7 +11,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     (5, &["main", "cli", "gateway"]),
     (4, &["shard", "admin"]),
     (3, &["http", "subscribe", "publish", "proxy", "sources", "dialects", "brokers"]),
-    (2, &["alarm", "auth", "durable", "net", "request_body", "tls"]),
+    (2, &["alarm", "auth", "durable", "net", "pace", "request_body", "tls"]),
     // `config` is plain data: everything from layer 2 up may read it, the core may not.
     (1, &["hub", "history", "journal", "config"]),
     (0, &["event", "sse", "topic", "query", "sync", "error", "metrics"]),
@@ -27,6 +27,8 @@ const WITHIN_LAYER: &[(&str, &str)] = &[
     ("http", "sources"),
     ("http", "dialects"),
     ("http", "brokers"),
+    ("pace", "alarm"),
+    ("request_body", "pace"),
     ("hub", "history"),
     ("hub", "journal"),
     ("event", "sse"),

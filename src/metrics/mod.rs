@@ -144,12 +144,14 @@ pub enum CutReason {
     SlowHead,
     /// It had no request for too long.
     Idle,
+    /// It took too little of a response.
+    SlowReader,
     /// Too many HTTP/2 frames that carry nothing.
     Flood,
 }
 
 impl CutReason {
-    const ALL: [&'static str; 4] = ["address", "slow_head", "idle", "flood"];
+    const ALL: [&'static str; 5] = ["address", "slow_head", "idle", "slow_reader", "flood"];
 }
 
 /// Why an event was not written to a stream it matched.

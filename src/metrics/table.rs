@@ -204,8 +204,8 @@ pub const METRICS: &[Metric] = &[
     Metric {
         name: "tidegate_connections_cut_total",
         help: "Connections that were closed for what their client did, by reason: too many from its \
-               address, a head that did not come in time, no request for too long, a flood of \
-               HTTP/2 frames that carry nothing.",
+               address, a head that did not come in time, no request for too long, a \
+               response that was taken too slowly, a flood of HTTP/2 frames that carry nothing.",
         source: Source::CounterBy("reason", &CutReason::ALL, |shard, index| {
             shard.connections_cut[index].get()
         }),

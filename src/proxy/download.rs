@@ -21,6 +21,7 @@ struct Pulled {
     lease: Option<Lease>,
     activity: Activity,
     silence_max: Duration,
+    is_event_stream: bool,
     /// Why there is no more of it.
     failed: Option<io::Error>,
 }
@@ -31,12 +32,23 @@ impl Download {
         Self(None)
     }
 
-    pub(super) fn new(incoming: Incoming, lease: Lease, activity: Activity) -> Self {
+    pub(super) fn new(
+        incoming: Incoming,
+        lease: Lease,
+        activity: Activity,
+        is_event_stream: bool,
+    ) -> Self {
         let silence_max = lease.limits.body_timeout;
         let lease = Some(lease);
-        let mut pulled = Pulled { incoming, lease, activity, silence_max, failed: None };
+        let mut pulled =
+            Pulled { incoming, lease, activity, silence_max, is_event_stream, failed: None };
         pulled.give_back_at_end();
         Self(Some(pulled))
+    }
+
+    /// Whether it is a stream of events.
+    pub fn is_event_stream(&self) -> bool {
+        self.0.as_ref().is_some_and(|pulled| pulled.is_event_stream)
     }
 }
 

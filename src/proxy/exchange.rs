@@ -114,12 +114,13 @@ impl Asking<'_> {
         let is_over = activity.client_is_done();
         activity.note();
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
+            let is_event_stream = headers::is_event_stream(&head.headers);
             headers::to_client(&mut head, self.route, None);
             if !is_over {
                 // Nobody reads the rest: the client must not take this connection for its next request.
                 head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            let body = Download::new(body, lease, activity);
+            let body = Download::new(body, lease, activity, is_event_stream);
             return Ok(Exchange::Response(Response::from_parts(head, body)));
         }
         if self.forwarding.upgrade.is_none() {

@@ -165,6 +165,8 @@ impl<H: Handler> Shard<H> {
             keepalive_timeout: server.keepalive_timeout.0,
             requests_max,
             body_rate_min: server.body_rate_min.0 as u64,
+            response_rate_min: server.response_rate_min.0 as u64,
+            send_timeout: server.send_timeout.0,
             limits: Limits {
                 head_bytes_max: server.header_bytes_max.0,
                 request_line_bytes_max: server.request_line_bytes_max.0,

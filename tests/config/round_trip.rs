@@ -49,8 +49,8 @@ fn address() -> impl Strategy<Value = SocketAddr> {
 }
 
 fn server() -> impl Strategy<Value = Server> {
-    let times = prop::array::uniform8(interval());
-    let sizes = prop::array::uniform4(bytes());
+    let times = prop::array::uniform9(interval());
+    let sizes = prop::array::uniform5(bytes());
     let counts = prop::array::uniform3(count());
     let smaller = any::<[u32; 4]>();
     let requests = 0..=COUNT_MAX as u64;
@@ -58,10 +58,12 @@ fn server() -> impl Strategy<Value = Server> {
     (address(), address(), times, sizes, counts, numbers).prop_map(
         |(listen, internal, times, sizes, counts, numbers)| {
             let (smaller, requests_per_connection_max, proxy_protocol) = numbers;
-            let [drain, header_timeout, keepalive_timeout, body_timeout, times @ ..] = times;
+            let [drain, header_timeout, keepalive_timeout, times @ ..] = times;
+            let [body_timeout, send_timeout, times @ ..] = times;
             let [tcp_user_timeout, tcp_keepalive, http2_window_timeout, http2_ping_interval] =
                 times;
-            let [header_bytes_max, request_line_bytes_max, body_rate_min, send_buffer] = sizes;
+            let [header_bytes_max, request_line_bytes_max, sizes @ ..] = sizes;
+            let [body_rate_min, response_rate_min, send_buffer] = sizes;
             let [shards, header_fields_max, connections_max] = counts;
             let [accept_backlog, connections_per_address_max, smaller @ ..] = smaller;
             let [http2_streams_max, http2_control_frames_max] = smaller;
@@ -78,6 +80,8 @@ fn server() -> impl Strategy<Value = Server> {
                 requests_per_connection_max,
                 body_timeout,
                 body_rate_min,
+                response_rate_min,
+                send_timeout,
                 connections_max,
                 connections_per_address_max,
                 accept_backlog,
