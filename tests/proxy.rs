@@ -4,6 +4,8 @@ mod support;
 
 #[path = "proxy/balancer.rs"]
 mod balancer;
+#[path = "proxy/drain.rs"]
+mod drain;
 #[path = "proxy/failures.rs"]
 mod failures;
 #[path = "proxy/headers.rs"]

@@ -4,14 +4,17 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use smallvec::SmallVec;
 
 use super::activity::Activity;
-use super::download::Download;
+use super::download::{Download, Events};
+use super::drain::Drain;
 use super::error::ProxyError;
 use super::group::Limits;
 use super::headers::{self, Forwarding};
@@ -52,6 +55,7 @@ pub struct Asking<'a> {
     /// The client's.
     pub(super) head: &'a Parts,
     pub(super) forwarding: Forwarding<'a>,
+    pub(super) drain: &'a Drain,
     /// How long an upgraded connection may be silent.
     pub(super) upgrade_silence_max: Duration,
 }
@@ -114,13 +118,17 @@ impl Asking<'_> {
         let is_over = activity.client_is_done();
         activity.note();
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
-            let is_event_stream = headers::is_event_stream(&head.headers);
+            // One with a length is a file, and comes to its end.
+            let is_stream =
+                headers::is_event_stream(&head.headers) && body.size_hint().exact().is_none();
+            let is_compressed = head.headers.contains_key(CONTENT_ENCODING);
+            let events = is_stream.then(|| Events::new(self.drain.departure(), is_compressed));
             headers::to_client(&mut head, self.route, None);
             if !is_over {
                 // Nobody reads the rest: the client must not take this connection for its next request.
                 head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            let body = Download::new(body, lease, activity, is_event_stream);
+            let body = Download::new(body, lease, activity, events);
             return Ok(Exchange::Response(Response::from_parts(head, body)));
         }
         if self.forwarding.upgrade.is_none() {
@@ -130,7 +138,8 @@ impl Asking<'_> {
         headers::to_client(&mut head, self.route, protocol);
         let Lease { link, place, .. } = lease;
         let Some(server) = link.into_bare().await else { return Err(self.bad_response(UNASKED)) };
-        let tunnel = Tunnel::new(server, place, self.upgrade_silence_max);
+        let departure = self.drain.departure();
+        let tunnel = Tunnel::new(server, place, self.upgrade_silence_max, departure);
         Ok(Exchange::Upgrade(Response::from_parts(head, Download::empty()), tunnel))
     }
 }

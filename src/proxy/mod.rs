@@ -11,7 +11,9 @@
 
 mod activity;
 mod download;
+mod drain;
 mod error;
+mod event_end;
 mod exchange;
 mod group;
 mod headers;
@@ -34,6 +36,7 @@ use http::Method;
 use http::request::Parts;
 use ipnet::IpNet;
 
+use self::drain::Drain;
 use self::group::Group;
 use self::headers::Forwarding;
 use self::pool::Pools;
@@ -91,13 +94,14 @@ impl Plan {
 pub struct Proxy {
     plan: Arc<Plan>,
     pools: Rc<Pools>,
+    drain: Drain,
 }
 
 impl Proxy {
     /// A proxy with no connections yet.
     pub fn new(plan: Arc<Plan>) -> Self {
         let pools = Rc::new(Pools::new(plan.slots));
-        Self { plan, pools }
+        Self { plan, pools, drain: Drain::new() }
     }
 
     /// Finds out where a request goes, and makes it one to a server there; `None` if it is for us, and
@@ -128,7 +132,8 @@ impl Proxy {
             request_id: fastrand::u128(..),
         };
         let upgrade_silence_max = self.plan.tunnel_silence_max;
-        Ok(Some(Asking { pools: &self.pools, route, head, forwarding, upgrade_silence_max }))
+        let (pools, drain) = (&self.pools, &self.drain);
+        Ok(Some(Asking { pools, route, head, forwarding, drain, upgrade_silence_max }))
     }
 
     /// Bounds a request's body.
@@ -137,6 +142,16 @@ impl Proxy {
     /// It says already that it is too large.
     pub fn bound(&self, body: &mut RequestBody) -> Result<(), ProxyError> {
         self.plan.body_bytes_max.map_or(Ok(()), |max| body.limit(max)).map_err(ProxyError::Body)
+    }
+
+    /// Exchanges that may last for hours: streams of events and upgraded connections.
+    pub fn lasting(&self) -> usize {
+        self.drain.count()
+    }
+
+    /// The gateway drains: what may last for hours ends, one after the other, within `window`.
+    pub fn drain(&self, window: Duration) {
+        self.drain.begin(window);
     }
 
     /// Closes the connections that nobody has used for long. Called now and then.

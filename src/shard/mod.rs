@@ -134,7 +134,7 @@ pub struct Shard<H> {
 /// Part of the drain time over which ends are spread; the rest is for the last ones to be read.
 const DRAIN_SPREAD: f64 = 0.8;
 
-/// Time each of the gateway's streams adds to the spread, so that one with few streams is gone at
+/// Time each of the gateway's streams, and of the exchanges with app servers that may last, adds to the spread, so that one with few streams is gone at
 /// once: 500 clients a second come back elsewhere.
 const DRAIN_PER_STREAM: Duration = Duration::from_millis(2);
 
@@ -236,7 +236,7 @@ impl<H: Handler> Shard<H> {
             accepting.spawn_local(public(listener, Some(tls))?.run(open));
         }
         tokio::task::spawn_local(internal.run(|_, _| ()));
-        tokio::task::spawn_local(close_old_connections(proxy));
+        tokio::task::spawn_local(close_old_connections(Rc::clone(&proxy)));
         if self.index == 0 {
             tokio::task::spawn_local(keep_house(self.hub, Arc::clone(&cells)));
         }
@@ -244,8 +244,8 @@ impl<H: Handler> Shard<H> {
         let per_stream = DRAIN_PER_STREAM * self.metrics.shard_count() as u32;
         let longest = server.drain.0.mul_f64(DRAIN_SPREAD);
         let window = move |open: u32| per_stream.saturating_mul(open).min(longest);
-        let stopped =
-            wind_down(accepting, Rc::clone(&streams), cells, self.lifecycle, self.drained, window);
+        let lasting = (Rc::clone(&streams), proxy);
+        let stopped = wind_down(accepting, lasting, cells, self.lifecycle, self.drained, window);
         let (metrics, index) = (self.metrics, self.index);
         let alive = move |now| metrics.mark_alive(index, now);
         tokio::select! {
@@ -299,7 +299,7 @@ async fn close_old_connections(proxy: Rc<Proxy>) {
 /// Waits for the gateway to drain, then for it to stop, and sees the streams off.
 async fn wind_down(
     mut accepting: JoinSet<()>,
-    streams: Rc<RefCell<Streams>>,
+    (streams, proxy): (Rc<RefCell<Streams>>, Rc<Proxy>),
     metrics: Arc<ShardMetrics>,
     mut lifecycle: LifecycleWatch,
     drained: mpsc::Sender<()>,
@@ -308,8 +308,10 @@ async fn wind_down(
     lifecycle.reached(Lifecycle::Draining).await;
     // Until the last connection is counted. An error means that accepting panicked: it is over too.
     while accepting.join_next().await.is_some() {}
-    let window = window(streams.borrow().subscribers.len() as u32);
+    let open = streams.borrow().subscribers.len() + proxy.lasting();
+    let window = window(open as u32);
     streams.borrow_mut().drain(window);
+    proxy.drain(window);
     let empty = async {
         while metrics.connections[ListenerName::Public as usize].get() > 0 {
             sleep(DRAIN_POLL).await;
