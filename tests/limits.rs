@@ -1,5 +1,5 @@
 //! Limits and deadlines of HTTP/1 connections: heads, idleness, requests, places by address, bodies by
-//! size and pace, and responses by pace. Those of HTTP/2 are in `tests/http2/`.
+//! size and pace, responses by pace, and clients that vanish. Those of HTTP/2 are in `tests/http2/`.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 use support::{Builder, Connection, Deadline, Gateway, Origin, PATIENCE, Received, pause};
 
 const SUBSCRIBE: &[u8] = b"GET /events?topic=t HTTP/1.1\r\nhost: tidegate.test\r\n\r\n";
@@ -337,4 +337,56 @@ fn f41_a_stream_of_events_may_be_read_at_any_pace() {
     let _answered = answer_at_length(origin, "text/event-stream");
     assert!(!read_slowly(&client, 16, Duration::from_secs(3)), "it was closed");
     assert_eq!(gateway.metric("tidegate_connections_cut_total", &[]), 0.0);
+}
+
+// --- Clients that vanish
+
+/// From now on nothing that is sent to this socket arrives: it answers nothing, not even with a reset, like
+/// a host that has lost its network.
+fn vanish(client: &Connection) {
+    // BPF_RET: 0 bytes of each packet are kept.
+    let drop_all = SockFilter::new(6, 0, 0, 0);
+    SockRef::from(client.stream()).attach_filter(&[drop_all]).expect("a socket takes a filter");
+}
+
+#[test]
+fn f51_a_client_that_vanishes_is_given_up_whether_it_is_written_to_or_not() {
+    for heartbeat in ["100ms", "1h"] {
+        let gateway = with("TCP_KEEPALIVE", "1s")
+            .env("TIDEGATE__SERVER__TCP_USER_TIMEOUT", "2s")
+            .env("TIDEGATE__STREAM__HEARTBEAT", heartbeat)
+            .start();
+        let subscribe = || {
+            let mut client = gateway.connect_public();
+            client.send(SUBSCRIBE);
+            assert_eq!(client.read_head().status, 200);
+            client
+        };
+        let (_there, gone) = (subscribe(), subscribe());
+        gateway.expect_metric("tidegate_subscribers", &[], 2.0);
+        vanish(&gone);
+        let begun = Instant::now();
+        gateway.expect_metric("tidegate_subscribers", &[], 1.0);
+        assert!(begun.elapsed() > Duration::from_millis(1500), "{:?}", begun.elapsed());
+        // Who is there answers the probes.
+        pause(Duration::from_secs(3));
+        assert_eq!(gateway.metric("tidegate_subscribers", &[]), 1.0, "heartbeat {heartbeat}");
+    }
+}
+
+#[test]
+fn f51_the_client_of_an_exchange_that_vanishes_is_given_up_and_the_server_let_go() {
+    let origin = Origin::listen();
+    let gateway = with("TCP_KEEPALIVE", "1s")
+        .env("TIDEGATE__SERVER__TCP_USER_TIMEOUT", "2s")
+        .arg("--upstream")
+        .arg(&origin.url())
+        .start();
+    let mut client = gateway.connect_public();
+    client.send_request("GET", "/", &[], b"");
+    let mut server = origin.accept();
+    server.read_request();
+    vanish(&client);
+    assert_eq!(server.0.receive(Deadline::patient()), Received::Closed);
+    gateway.expect_metric("tidegate_connections", &[("listener", "public")], 0.0);
 }

@@ -286,7 +286,7 @@ impl Default for Server {
             accept_backlog: 4096,
             send_buffer: Bytes::kib(64),
             tcp_user_timeout: Interval(Duration::from_secs(60)),
-            tcp_keepalive: Interval(Duration::from_secs(60)),
+            tcp_keepalive: Interval(Duration::from_secs(30)),
             http2_streams_max: 256,
             proxy_protocol: false,
             http2_control_frames_max: 1000,

@@ -85,7 +85,7 @@ impl Asking<'_> {
                     return self.finish(lease, response, activity).await;
                 }
                 Err(Failure { error, body: again }) => {
-                    if !matches!(error, ProxyError::Body(_)) {
+                    if !matches!(error, ProxyError::Body(_) | ProxyError::HeadTooLarge { .. }) {
                         group.note_failure(at, Instant::now());
                     }
                     let server = &place.server().url.authority;
@@ -231,9 +231,15 @@ impl Attempt<'_> {
                 }
                 let unsent = failed.take_message().map(Request::into_body);
                 let empty = || is_harmless.then(|| Upload::new(None, self.activity.clone()));
-                let error = io::Error::other(failed.into_error());
+                let (group_name, error) = (group.name.clone(), failed.into_error());
+                if error.is_parse_too_large() {
+                    let fields_max = group.limits.response_fields_max;
+                    let error = ProxyError::HeadTooLarge { group: group_name, fields_max };
+                    return Err(Failure { error, body: None });
+                }
+                let error = io::Error::other(error);
                 Err(Failure {
-                    error: ProxyError::BadResponse { group: group.name.clone(), error },
+                    error: ProxyError::BadResponse { group: group_name, error },
                     body: unsent.or_else(empty),
                 })
             }

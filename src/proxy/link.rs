@@ -18,7 +18,10 @@ use super::upload::Upload;
 use crate::net::{LocalExec, Transport};
 
 /// Largest head of a response, and hyper's read buffer at most.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Fields of a response's head that hyper has room for without an allocation.
+const FIELDS_INLINE: usize = 100;
 
 /// What an HTTP/2 server may send of one response, and of all together, before it is asked for more: so
 /// much is held for a client that does not read.
@@ -77,6 +80,7 @@ pub(super) async fn share(transport: Transport) -> io::Result<Sender> {
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buf_size(SEND_BUFFER_BYTES)
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
         .handshake(TokioIo::new(transport))
@@ -92,12 +96,15 @@ pub(super) async fn share(transport: Transport) -> io::Result<Sender> {
 
 impl Link {
     /// Begins HTTP/1.
-    pub(super) async fn own(transport: Transport) -> io::Result<Self> {
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(HEAD_BYTES_MAX)
-            .handshake(TokioIo::new(transport))
-            .await
-            .map_err(io::Error::other)?;
+    pub(super) async fn own(transport: Transport, fields_max: usize) -> io::Result<Self> {
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(HEAD_BYTES_MAX);
+        // For any other number hyper makes room at each response.
+        if fields_max != FIELDS_INLINE {
+            builder.max_headers(fields_max);
+        }
+        let (sender, connection) =
+            builder.handshake(TokioIo::new(transport)).await.map_err(io::Error::other)?;
         let watch = Watch::default();
         Ok(Self::Own(Box::new(Own { sender, connection, has_ended: false, watch })))
     }

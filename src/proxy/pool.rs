@@ -111,7 +111,7 @@ pub(super) async fn connect(
             }
         };
         if !is_http2 {
-            return Link::own(transport).await;
+            return Link::own(transport, group.limits.response_fields_max).await;
         }
         let sender = share(transport).await?;
         pools.0[server.slot].borrow_mut().shared = Some(sender.clone());

@@ -189,9 +189,10 @@ fn proxy() -> impl Strategy<Value = Proxy> {
     let path = || "(/[a-z]{1,5}){0,3}/".prop_map(read::<PathPrefix>);
     let balance = prop_oneof![Just(Balance::LeastRequests), Just(Balance::RoundRobin)];
     let times = [interval(), interval(), interval(), interval(), interval()];
-    let numbers = (count(), count(), any::<u32>(), any::<bool>());
+    let numbers = (count(), count(), count(), any::<u32>(), any::<bool>());
     let upstream = (name(), vec(url(), 0..3), balance, times, numbers).prop_map(
-        |(name, servers, balance, times, (idle_max, requests_max, failures_max, http2))| {
+        |(name, servers, balance, times, numbers)| {
+            let (idle_max, requests_max, response_fields_max, failures_max, http2) = numbers;
             let [connect_timeout, response_timeout, body_timeout, keepalive, ejection] = times;
             Upstream {
                 http2,
@@ -199,6 +200,7 @@ fn proxy() -> impl Strategy<Value = Proxy> {
                 connect_timeout,
                 response_timeout,
                 body_timeout,
+                response_fields_max,
                 keepalive,
                 idle_max,
                 requests_max,
