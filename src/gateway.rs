@@ -127,7 +127,8 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     };
 
     let started = Instant::now();
-    let metrics = Arc::new(Metrics::new(shard_count, started));
+    let proxy = Arc::new(Plan::new(&config.proxy).map_err(GatewayError::Tls)?);
+    let metrics = Arc::new(Metrics::new(shard_count, proxy.upstreams(), started));
     let mailboxes: Vec<Arc<EventMailbox>> = (0..shard_count)
         .map(|_| Arc::new(Mailbox::new(config.mailbox.events_max, config.mailbox.bytes_max.0)))
         .collect();
@@ -138,7 +139,6 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         History { fsync: Fsync::Always, .. } => "synced",
     };
     let control = ControlEvents::new(&config.stream, hub.epoch());
-    let proxy = Arc::new(Plan::new(&config.proxy).map_err(GatewayError::Tls)?);
     let rules = Arc::new(Rules::new(&config.publish, control.reserved()));
 
     let (advance, lifecycle) = watch::channel(Lifecycle::Running);

@@ -14,6 +14,8 @@ mod headers;
 mod http2;
 #[path = "proxy/load.rs"]
 mod load;
+#[path = "proxy/metrics.rs"]
+mod metrics;
 #[path = "proxy/passing.rs"]
 mod passing;
 #[path = "proxy/upgrades.rs"]

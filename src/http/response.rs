@@ -70,11 +70,12 @@ impl<S> ResponseBody<S> {
 
 impl<S: Body> ResponseBody<S> {
     /// Whether what it gave last was the end: where an app server has not said how much comes, that is
-    /// known only later.
+    /// known only later. Streams of events do not come to one by themselves.
     pub(super) fn may_be_over(&self) -> bool {
         match self {
             Self::Full(body) => body.is_end_stream(),
             Self::Stream(body) => body.is_end_stream(),
+            Self::Proxied(body) if body.is_event_stream() => false,
             Self::Proxied(body) => body.is_end_stream() || body.size_hint().exact().is_none(),
         }
     }

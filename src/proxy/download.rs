@@ -78,7 +78,7 @@ impl Download {
         Self(Some(pulled))
     }
 
-    /// Whether it is a stream of events.
+    /// Whether it is a stream of events, which has no length.
     pub fn is_event_stream(&self) -> bool {
         self.0.as_ref().is_some_and(|pulled| pulled.events.is_some())
     }

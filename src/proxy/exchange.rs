@@ -2,6 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{
@@ -24,6 +25,7 @@ use super::table::Route;
 use super::tunnel::Tunnel;
 use super::upload::Upload;
 use crate::config::schema::HostHeader;
+use crate::metrics::{Counted, UpstreamMetrics};
 use crate::request_body::{BodyFault, RequestBody};
 
 /// What is wrong with a 101 out of nothing.
@@ -56,6 +58,7 @@ pub struct Asking<'a> {
     pub(super) head: &'a Parts,
     pub(super) forwarding: Forwarding<'a>,
     pub(super) drain: &'a Drain,
+    pub(super) metrics: &'a Arc<UpstreamMetrics>,
     /// How long an upgraded connection may be silent.
     pub(super) upgrade_silence_max: Duration,
 }
@@ -66,8 +69,26 @@ impl Asking<'_> {
     /// # Errors
     /// None did.
     pub async fn send(self, body: Option<RequestBody>) -> Result<Exchange, ProxyError> {
+        let began = Instant::now();
+        let activity = Activity::new(began);
+        let asked = self.ask(body, activity.clone()).await;
+        match &asked {
+            Ok(Exchange::Response(response) | Exchange::Upgrade(response, _)) => {
+                let after = activity.moved().saturating_duration_since(began);
+                self.metrics.count_answer(response.status().as_u16(), after);
+            }
+            Err(error) if error.is_the_servers() => self.metrics.count_unanswered(),
+            Err(_) => {}
+        }
+        asked
+    }
+
+    async fn ask(
+        &self,
+        body: Option<RequestBody>,
+        activity: Activity,
+    ) -> Result<Exchange, ProxyError> {
         let group = &self.route.group;
-        let activity = Activity::new(Instant::now());
         let mut body = Upload::new(body, activity.clone());
         let mut tried = SmallVec::<[usize; SERVERS_MAX]>::new();
         let mut failed = None;
@@ -76,7 +97,10 @@ impl Asking<'_> {
                 let busy = || ProxyError::Busy { group: group.name.clone() };
                 return Err(failed.unwrap_or_else(busy));
             };
-            let attempt = Attempt { asking: &self, at, activity: &activity };
+            if !tried.is_empty() {
+                self.metrics.retries.add(1);
+            }
+            let attempt = Attempt { asking: self, at, activity: &activity };
             match attempt.send(body).await {
                 Ok((link, response)) => {
                     group.note_success(at);
@@ -85,8 +109,10 @@ impl Asking<'_> {
                     return self.finish(lease, response, activity).await;
                 }
                 Err(Failure { error, body: again }) => {
-                    if !matches!(error, ProxyError::Body(_) | ProxyError::HeadTooLarge { .. }) {
-                        group.note_failure(at, Instant::now());
+                    if !matches!(error, ProxyError::Body(_) | ProxyError::HeadTooLarge { .. })
+                        && group.note_failure(at, Instant::now())
+                    {
+                        self.metrics.ejections.add(1);
                     }
                     let server = &place.server().url.authority;
                     tracing::debug!(%error, %server, "a server failed");
@@ -139,7 +165,8 @@ impl Asking<'_> {
         let Lease { link, place, .. } = lease;
         let Some(server) = link.into_bare().await else { return Err(self.bad_response(UNASKED)) };
         let departure = self.drain.departure();
-        let tunnel = Tunnel::new(server, place, self.upgrade_silence_max, departure);
+        let counted = Counted::new(self.metrics, |metrics| &metrics.tunnels);
+        let tunnel = Tunnel::new(server, place, self.upgrade_silence_max, departure, counted);
         Ok(Exchange::Upgrade(Response::from_parts(head, Download::empty()), tunnel))
     }
 }
@@ -175,6 +202,7 @@ impl Attempt<'_> {
         let group = &*self.asking.route.group;
         let server = &group.servers[self.at];
         // What goes on with another protocol needs a connection of its own.
+        let (pools, metrics) = (self.asking.pools, self.asking.metrics);
         let is_http2 = group.is_http2 && self.asking.forwarding.upgrade.is_none();
         let kept = match is_http2 {
             true => self.asking.pools.share(server.slot),
@@ -184,13 +212,14 @@ impl Attempt<'_> {
             match self.send_on(link, body).await {
                 Ok(answered) => return Ok(answered),
                 Err(Failure { error: ProxyError::BadResponse { .. }, body: Some(again) }) => {
+                    self.asking.metrics.retries.add(1);
                     body = again;
                 }
                 Err(failure) => return Err(failure),
             }
         }
         // In a box, since it is much larger than the rest, and seldom needed.
-        match Box::pin(connect(self.asking.pools, group, server, is_http2)).await {
+        match Box::pin(connect(pools, group, server, is_http2, metrics)).await {
             Ok(link) => {
                 self.activity.note();
                 self.send_on(link, body).await

@@ -19,6 +19,7 @@ use super::activity::{Activity, Watch};
 use super::drain::Departure;
 use super::group::Place;
 use super::link::Bare;
+use crate::metrics::Counted;
 
 /// Read at a time, and kept at most for each direction of a tunnel.
 const PART_BYTES: usize = 16 * 1024;
@@ -35,6 +36,7 @@ pub struct Tunnel {
     place: Place,
     silence_max: Duration,
     departure: Departure,
+    counted: Counted,
 }
 
 impl Tunnel {
@@ -43,8 +45,9 @@ impl Tunnel {
         place: Place,
         silence_max: Duration,
         departure: Departure,
+        counted: Counted,
     ) -> Self {
-        Self { server, place, silence_max, departure }
+        Self { server, place, silence_max, departure, counted }
     }
 
     /// Moves bytes between the client and the server.
@@ -52,8 +55,8 @@ impl Tunnel {
     /// # Errors
     /// One side failed, or `TimedOut`.
     pub async fn run(self, mut client: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
-        let Self { server, place: _place, silence_max, mut departure } = self;
-        let Bare { transport: mut server, read } = server;
+        let Self { server, place: _place, silence_max, mut departure, counted: _counted } = self;
+        let Bare { transport: mut server, read, _counted: _connection } = server;
         let (mut up, mut down) = (Way::beginning_with(Bytes::new()), Way::beginning_with(read));
         let (activity, mut watch) = (Activity::new(Instant::now()), Watch::default());
         let mut is_leaving = false;

@@ -190,7 +190,7 @@ impl<H: Handler> Shard<H> {
         let streams =
             Streams::new(&self.config, Arc::clone(&self.hub), self.mailbox, Arc::clone(&cells))?;
         let streams = Rc::new(RefCell::new(streams));
-        let proxy = Rc::new(Proxy::new(self.proxy));
+        let proxy = Rc::new(Proxy::new(self.proxy, self.metrics.upstreams(self.index)));
         let places = |name, (taken, max), addresses| {
             Places::new(taken, max, name, Arc::clone(&cells), addresses)
         };
