@@ -132,7 +132,8 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     };
 
     let started = Instant::now();
-    let metrics = Arc::new(Metrics::new(shard_count, started));
+    let proxy = Arc::new(Plan::new(&config.proxy).map_err(GatewayError::Tls)?);
+    let metrics = Arc::new(Metrics::new(shard_count, proxy.upstreams(), started));
     let mailboxes: Vec<Arc<EventMailbox>> = (0..shard_count)
         .map(|_| Arc::new(Mailbox::new(config.mailbox.events_max, config.mailbox.bytes_max.0)))
         .collect();
@@ -143,7 +144,6 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         History { fsync: Fsync::Always, .. } => "synced",
     };
     let routes = Arc::new(Routes::new(&config.stream));
-    let proxy = Arc::new(Plan::new(&config.proxy).map_err(GatewayError::Tls)?);
     let rules = Rules::new(&config.publish, routes.reserved()).reserving(&config.sources.topic);
     let rules = Arc::new(rules);
     let (sources, starts) = Sources::new(&config, shard_count).map_err(GatewayError::Sources)?;

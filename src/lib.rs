@@ -41,6 +41,7 @@ pub mod hub;
 pub mod journal;
 pub mod metrics;
 pub mod net;
+pub mod pace;
 pub mod proxy;
 pub mod publish;
 pub mod query;

@@ -60,6 +60,10 @@ pub enum Scheme {
 /// ring, where it can be dropped, and not in the kernel.
 const NOTSENT_LOWAT_BYTES: u32 = 16 * 1024;
 
+/// Time between keep-alive probes, of which the kernel's own is 75 s: it looks whether the user timeout
+/// is over only when it sends one.
+const KEEPALIVE_INTERVAL_MAX: Duration = Duration::from_secs(10);
+
 /// Opens `count` listening sockets on one address: the kernel spreads connections over them. Fails
 /// when another process listens there already, which SO_REUSEPORT alone would hide. Port 0 takes a
 /// free port, the same for all.
@@ -94,7 +98,9 @@ fn listen_one(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpLis
     socket.set_reuse_port(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(Some(options.user_timeout))?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(options.keepalive))?;
+    let interval = options.keepalive.min(KEEPALIVE_INTERVAL_MAX);
+    let keepalive = TcpKeepalive::new().with_time(options.keepalive).with_interval(interval);
+    socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Sleep, sleep_until};
+
+use crate::pace::Pace;
 
 /// A body's pace is its average over this much time in which it is waited for. Time in which nobody
 /// asks for it, since what is behind takes no more, is not its sender's fault and does not count.
@@ -84,7 +85,7 @@ impl std::error::Error for BodyError {
 impl RequestBody {
     /// A body that has to come with `rate_min` bytes a second; 0 for any pace.
     pub fn new(incoming: Incoming, rate_min: u64) -> Self {
-        let pace = Pace { rate_min, ..Pace::default() };
+        let pace = Pace::new(rate_min, WINDOW);
         Self { incoming: Some(incoming), pace, ..Self::default() }
     }
 
@@ -124,7 +125,8 @@ impl Body for RequestBody {
         let this = &mut *self;
         let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
         let Poll::Ready(polled) = Pin::new(incoming).poll_frame(cx) else {
-            let late = ready!(this.pace.poll_late(cx));
+            ready!(this.pace.poll_too_slow(cx));
+            let late = BodyFault::TooSlow(this.pace.rate_min());
             return Poll::Ready(Some(Err(BodyError::Fault(late))));
         };
         Poll::Ready(polled.map(|frame| {
@@ -140,114 +142,5 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
-    }
-}
-
-/// How fast a body comes. A sender who sends a byte now and then holds a connection, a place at an
-/// app server and a task for as long as it likes.
-#[derive(Debug, Default)]
-struct Pace {
-    /// Bytes a second.
-    rate_min: u64,
-    /// What has come in this window, and how long it was waited for.
-    came: u64,
-    waited: Duration,
-    /// Since when it is waited for now.
-    since: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Pace {
-    fn note(&mut self, bytes: usize, now: impl FnOnce() -> Instant) {
-        self.came += bytes as u64;
-        if let Some(since) = self.since.take() {
-            self.waited += now().saturating_duration_since(since);
-        }
-    }
-
-    /// When the window is over if nothing more comes.
-    fn due(&mut self, now: Instant) -> Instant {
-        *self.since.get_or_insert(now) + WINDOW.saturating_sub(self.waited)
-    }
-
-    /// What the window that is over now says.
-    fn judge(&mut self, now: Instant) -> Result<(), BodyFault> {
-        let came = std::mem::take(&mut self.came);
-        self.waited = Duration::ZERO;
-        self.since = Some(now);
-        let is_late = came < self.rate_min.saturating_mul(WINDOW.as_secs());
-        if is_late { Err(BodyFault::TooSlow(self.rate_min)) } else { Ok(()) }
-    }
-
-    /// Ready when too little has come. The timer is set when somebody has to wait, and left as it is
-    /// when something comes: it goes off then, and is set again.
-    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<BodyFault> {
-        if self.rate_min == 0 {
-            return Poll::Pending;
-        }
-        let mut due = self.due(Instant::now());
-        let timer = self.timer.take();
-        let mut timer = timer.unwrap_or_else(|| Box::pin(sleep_until(due.into())));
-        loop {
-            if timer.as_mut().poll(cx).is_pending() {
-                self.timer = Some(timer);
-                return Poll::Pending;
-            }
-            let now = Instant::now();
-            if due <= now
-                && let Err(fault) = self.judge(now)
-            {
-                return Poll::Ready(fault);
-            }
-            due = self.due(now);
-            timer.as_mut().reset(due.into());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    //! The pace, with the clock passed in.
-
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn pace(rate_min: u64) -> Pace {
-        Pace { rate_min, ..Pace::default() }
-    }
-
-    #[test]
-    fn f40_a_window_with_too_few_bytes_is_too_slow_and_one_with_enough_is_not() {
-        let start = Instant::now();
-        for (came, is_fine) in [(0, false), (499, false), (500, true), (5000, true)] {
-            let mut pace = pace(100);
-            assert_eq!(pace.due(start), start + WINDOW);
-            pace.note(came, || start + SECOND);
-            let judged = pace.judge(start + WINDOW);
-            assert_eq!(judged.is_ok(), is_fine, "{came} bytes");
-        }
-    }
-
-    #[test]
-    fn f40_what_came_fast_at_first_does_not_pay_for_later() {
-        let start = Instant::now();
-        let mut pace = pace(100);
-        pace.due(start);
-        pace.note(1_000_000, || start + SECOND);
-        pace.due(start + SECOND);
-        assert_eq!(pace.judge(start + WINDOW), Ok(()));
-        assert_eq!(pace.judge(start + 2 * WINDOW), Err(BodyFault::TooSlow(100)));
-    }
-
-    #[test]
-    fn time_in_which_nobody_asks_for_the_body_does_not_count() {
-        let start = Instant::now();
-        let mut pace = pace(100);
-        pace.due(start);
-        pace.note(10, || start + SECOND);
-        // An app server takes nothing for a minute.
-        let later = start + 60 * SECOND;
-        assert_eq!(pace.due(later), later + WINDOW - SECOND);
     }
 }

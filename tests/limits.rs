@@ -1,12 +1,14 @@
-//! Limits and deadlines of HTTP/1 connections: heads, idleness, requests, places by address, and bodies
-//! by size and pace. Those of HTTP/2 are in `tests/http2/`.
+//! Limits and deadlines of HTTP/1 connections: heads, idleness, requests, places by address, bodies by
+//! size and pace, responses by pace, and clients that vanish. Those of HTTP/2 are in `tests/http2/`.
 
 mod support;
 
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 use support::{Builder, Connection, Deadline, Gateway, Origin, PATIENCE, Received, pause};
 
 const SUBSCRIBE: &[u8] = b"GET /events?topic=t HTTP/1.1\r\nhost: tidegate.test\r\n\r\n";
@@ -261,4 +263,130 @@ fn f06_an_upload_that_grows_too_large_is_a_413_and_breaks_off_at_the_server() {
     assert_eq!(client.read_response("POST").expect_whole_problem(413), "body-too-large");
     while matches!(server.0.receive(Deadline::patient()), Received::Bytes(_)) {}
     assert!(!server.0.buffer.ends_with(b"0\r\n\r\n"), "it looks whole");
+}
+
+// --- Responses
+
+/// A client that has asked, and whose socket takes little that is not read.
+fn ask_with_small_buffer(to: SocketAddr) -> Connection {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a socket takes the option");
+    socket.connect(&to.into()).expect("the gateway accepts");
+    let mut client = Connection::from(TcpStream::from(socket));
+    client.send_request("GET", "/", &[], b"");
+    client
+}
+
+/// Answers one request with more than any socket holds; gives what became of that.
+fn answer_at_length(origin: Origin, content_type: &str) -> thread::JoinHandle<io::Result<()>> {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\n\r\n");
+    thread::spawn(move || {
+        let mut server = origin.accept();
+        server.read_request();
+        server.send(&head);
+        let mut socket = server.0.stream();
+        (0..256).try_for_each(|_| socket.write_all(&[b'x'; 64 * 1024]))
+    })
+}
+
+/// Reads so much every 20 ms, for so long; whether the connection was closed meanwhile.
+fn read_slowly(client: &Connection, bytes: usize, time: Duration) -> bool {
+    let begun = Instant::now();
+    let mut part = vec![0; bytes];
+    while begun.elapsed() < time {
+        if !matches!(client.stream().read(&mut part), Ok(1..)) {
+            return true;
+        }
+        pause(Duration::from_millis(20));
+    }
+    false
+}
+
+fn with_paced_responses(origin: &Origin) -> Gateway {
+    let gateway = with("RESPONSE_RATE_MIN", "100KiB").env("TIDEGATE__SERVER__SEND_TIMEOUT", "1s");
+    gateway.arg("--upstream").arg(&origin.url()).start()
+}
+
+#[test]
+fn f41_a_client_that_takes_its_response_byte_by_byte_is_closed_and_the_server_let_go() {
+    let origin = Origin::listen();
+    let gateway = with_paced_responses(&origin);
+    let client = ask_with_small_buffer(gateway.public);
+    let answered = answer_at_length(origin, "text/plain");
+    read_slowly(&client, 16, Duration::from_secs(2));
+    gateway.expect_metric("tidegate_connections_cut_total", &[("reason", "slow_reader")], 1.0);
+    answered.join().expect("no panic").expect_err("nobody takes the rest");
+    gateway.expect_metric("tidegate_connections", &[("listener", "public")], 0.0);
+}
+
+#[test]
+fn f41_a_client_that_keeps_the_pace_is_not_closed() {
+    let origin = Origin::listen();
+    let gateway = with_paced_responses(&origin);
+    let client = ask_with_small_buffer(gateway.public);
+    let _answered = answer_at_length(origin, "text/plain");
+    assert!(!read_slowly(&client, 32 * 1024, Duration::from_secs(3)), "it was closed");
+    assert_eq!(gateway.metric("tidegate_connections_cut_total", &[]), 0.0);
+}
+
+#[test]
+fn f41_a_stream_of_events_may_be_read_at_any_pace() {
+    let origin = Origin::listen();
+    let gateway = with_paced_responses(&origin);
+    let client = ask_with_small_buffer(gateway.public);
+    let _answered = answer_at_length(origin, "text/event-stream");
+    assert!(!read_slowly(&client, 16, Duration::from_secs(3)), "it was closed");
+    assert_eq!(gateway.metric("tidegate_connections_cut_total", &[]), 0.0);
+}
+
+// --- Clients that vanish
+
+/// From now on nothing that is sent to this socket arrives: it answers nothing, not even with a reset, like
+/// a host that has lost its network.
+fn vanish(client: &Connection) {
+    // BPF_RET: 0 bytes of each packet are kept.
+    let drop_all = SockFilter::new(6, 0, 0, 0);
+    SockRef::from(client.stream()).attach_filter(&[drop_all]).expect("a socket takes a filter");
+}
+
+#[test]
+fn f51_a_client_that_vanishes_is_given_up_whether_it_is_written_to_or_not() {
+    for heartbeat in ["100ms", "1h"] {
+        let gateway = with("TCP_KEEPALIVE", "1s")
+            .env("TIDEGATE__SERVER__TCP_USER_TIMEOUT", "2s")
+            .env("TIDEGATE__STREAM__HEARTBEAT", heartbeat)
+            .start();
+        let subscribe = || {
+            let mut client = gateway.connect_public();
+            client.send(SUBSCRIBE);
+            assert_eq!(client.read_head().status, 200);
+            client
+        };
+        let (_there, gone) = (subscribe(), subscribe());
+        gateway.expect_metric("tidegate_subscribers", &[], 2.0);
+        vanish(&gone);
+        let begun = Instant::now();
+        gateway.expect_metric("tidegate_subscribers", &[], 1.0);
+        assert!(begun.elapsed() > Duration::from_millis(1500), "{:?}", begun.elapsed());
+        // Who is there answers the probes.
+        pause(Duration::from_secs(3));
+        assert_eq!(gateway.metric("tidegate_subscribers", &[]), 1.0, "heartbeat {heartbeat}");
+    }
+}
+
+#[test]
+fn f51_the_client_of_an_exchange_that_vanishes_is_given_up_and_the_server_let_go() {
+    let origin = Origin::listen();
+    let gateway = with("TCP_KEEPALIVE", "1s")
+        .env("TIDEGATE__SERVER__TCP_USER_TIMEOUT", "2s")
+        .arg("--upstream")
+        .arg(&origin.url())
+        .start();
+    let mut client = gateway.connect_public();
+    client.send_request("GET", "/", &[], b"");
+    let mut server = origin.accept();
+    server.read_request();
+    vanish(&client);
+    assert_eq!(server.0.receive(Deadline::patient()), Received::Closed);
+    gateway.expect_metric("tidegate_connections", &[("listener", "public")], 0.0);
 }

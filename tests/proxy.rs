@@ -4,6 +4,8 @@ mod support;
 
 #[path = "proxy/balancer.rs"]
 mod balancer;
+#[path = "proxy/drain.rs"]
+mod drain;
 #[path = "proxy/failures.rs"]
 mod failures;
 #[path = "proxy/headers.rs"]
@@ -12,6 +14,8 @@ mod headers;
 mod http2;
 #[path = "proxy/load.rs"]
 mod load;
+#[path = "proxy/metrics.rs"]
+mod metrics;
 #[path = "proxy/passing.rs"]
 mod passing;
 #[path = "proxy/upgrades.rs"]

@@ -239,6 +239,8 @@ fn serve_panicky() -> SocketAddr {
                 keepalive_timeout: timeout,
                 requests_max: u64::MAX,
                 body_rate_min: 0,
+                response_rate_min: 0,
+                send_timeout: timeout,
                 http2: Http2Options {
                     streams_max: 16,
                     control_frames_max: 1000,

@@ -75,6 +75,10 @@ pub struct Server {
     pub body_timeout: Interval,
     /// Bytes a second that a request's body comes with at least; 0 for any.
     pub body_rate_min: Bytes,
+    /// Bytes a second that a response over HTTP/1 is taken with at least; 0 for any.
+    pub response_rate_min: Bytes,
+    /// Time over which that is averaged.
+    pub send_timeout: Interval,
     /// Connections the public listener holds, all shards together; 0 derives it from the
     /// process's descriptor limit.
     pub connections_max: usize,
@@ -224,12 +228,14 @@ impl Default for Server {
             requests_per_connection_max: 100_000,
             body_timeout: Interval(Duration::from_secs(30)),
             body_rate_min: Bytes(240),
+            response_rate_min: Bytes(240),
+            send_timeout: Interval(Duration::from_secs(60)),
             connections_max: 0,
             connections_per_address_max: 0,
             accept_backlog: 4096,
             send_buffer: Bytes::kib(64),
             tcp_user_timeout: Interval(Duration::from_secs(60)),
-            tcp_keepalive: Interval(Duration::from_secs(60)),
+            tcp_keepalive: Interval(Duration::from_secs(30)),
             http2_streams_max: 256,
             proxy_protocol: false,
             http2_control_frames_max: 1000,

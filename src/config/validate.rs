@@ -122,6 +122,7 @@ fn server(server: &Server, broken: &mut Broken) {
     broken.at_least("server.request_line_bytes_max", line, REQUEST_LINE_BYTES_MIN);
     broken.at_least("server.keepalive_timeout", server.keepalive_timeout, MILLISECOND);
     broken.at_least("server.body_timeout", server.body_timeout, MILLISECOND);
+    broken.at_least("server.send_timeout", server.send_timeout, MILLISECOND);
     // listen(2) takes an int.
     broken.within("server.accept_backlog", server.accept_backlog, 1, i32::MAX.unsigned_abs());
     broken.within("server.send_buffer", server.send_buffer, Bytes::kib(4), SEND_BUFFER_MAX);

@@ -39,6 +39,7 @@ use super::leftover::{LeftoverBounds, settle};
 use super::{RequestBody, ResponseBody, problem};
 use crate::error::Problem;
 use crate::net::{Peer, Transport};
+use crate::pace::Pace;
 use crate::proxy::Tunnel;
 use crate::subscribe::Subscription;
 
@@ -65,6 +66,11 @@ pub struct Options {
     pub requests_max: u64,
     /// Bytes a second that a request's body comes with at least; 0 for any.
     pub body_rate_min: u64,
+    /// Bytes a second that a response over HTTP/1 is taken with at least, on the average of each
+    /// `send_timeout`; 0 for any.
+    pub response_rate_min: u64,
+    /// How long a client may take too little of a response.
+    pub send_timeout: Duration,
     /// What may be left of a request's body.
     pub leftover: LeftoverBounds,
     /// What a request's head may be. hyper's read buffer grows to `head_bytes_max`.
@@ -150,6 +156,8 @@ pub enum Cut {
     SlowHead,
     /// It had no request for too long.
     Idle,
+    /// It took too little of a response.
+    SlowReader,
     /// Too many frames that carry nothing.
     Flood,
 }
@@ -279,7 +287,8 @@ async fn serve_http1<H: Handler>(
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Outcome {
     let recorded = Recorded::default();
-    let watch = Rc::new(Watch::new(Guard::new(options.limits)));
+    let pace = Pace::new(options.response_rate_min, options.send_timeout);
+    let watch = Rc::new(Watch::new(Guard::new(options.limits), pace));
     let requests = Rc::new(Requests::default());
     let service = service_fn(|request: Request<Incoming>| {
         let asked = requests.begin();
@@ -292,7 +301,7 @@ async fn serve_http1<H: Handler>(
                 Answer::Response(response) => response,
                 Answer::Upgrade(response, tunnel) => {
                     *recorded.borrow_mut() = Some(Next::Tunnel(tunnel));
-                    return Ok(response.map(|body| Sending::new(body, asked, None)));
+                    return Ok(response.map(|body| Sending::over_http1(body, asked, &watch)));
                 }
                 Answer::Stream(subscription) => {
                     *recorded.borrow_mut() = Some(Next::Stream(subscription, version));
@@ -303,7 +312,7 @@ async fn serve_http1<H: Handler>(
             if asked.number >= options.requests_max {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response.map(|body| Sending::new(body, asked, None)))
+            Ok::<_, Infallible>(response.map(|body| Sending::over_http1(body, asked, &watch)))
         })
     });
     let inspector = Inspector::Guard(Rc::clone(&watch));
@@ -326,6 +335,13 @@ async fn serve_http1<H: Handler>(
             }
             if recorded.borrow().as_ref().is_some_and(Next::is_stream) && watch.flushed.get() {
                 return Poll::Ready(recorded.borrow_mut().take());
+            }
+            if watch.may_go_on() {
+                continue;
+            }
+            if watch.poll_slow_reader(cx).is_ready() {
+                cut = Some(Cut::SlowReader);
+                return Poll::Ready(None);
             }
             if watch.wrote.take() {
                 clock.restart();

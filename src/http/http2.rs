@@ -95,7 +95,7 @@ pub(super) async fn serve_http2<H: Handler>(
                     handler.open(subscription).map(ResponseBody::Stream)
                 }
             };
-            Ok::<_, Infallible>(response.map(|body| Sending::new(body, asked, Some(waits_since))))
+            Ok::<_, Infallible>(response.map(|body| Sending::over_http2(body, asked, waits_since)))
         }
     });
     let flooded = Rc::new(Cell::new(false));

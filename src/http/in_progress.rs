@@ -1,5 +1,5 @@
-//! Requests of a connection that are being answered: how many there are, and over HTTP/2 which of
-//! them wait for their client to give window.
+//! Requests of a connection that are being answered: how many there are, what is held of a response
+//! whose client does not take it, and over HTTP/2 which of them wait for their client to give window.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -15,6 +15,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep_until};
 
 use super::ResponseBody;
+use super::io::Watch;
 
 /// The requests of one connection.
 #[derive(Debug, Default)]
@@ -60,26 +61,40 @@ impl Drop for InProgress {
 pub(super) type WaitsSince = Rc<Cell<Option<Instant>>>;
 
 /// A response's body, until it has been sent.
-#[derive(Debug)]
 pub(super) struct Sending<S> {
     body: ResponseBody<S>,
     _request: InProgress,
-    /// Over HTTP/2.
-    waits_since: Option<WaitsSince>,
-    /// The body's last byte, where more came with it.
-    last: Bytes,
+    carrier: Carrier,
+}
+
+/// What a body is sent over.
+enum Carrier {
+    Http1(Rc<Watch>),
+    Http2 {
+        waits_since: WaitsSince,
+        /// The body's last byte, where more came with it.
+        last: Bytes,
+    },
 }
 
 impl<S> Sending<S> {
-    pub(super) fn new(
+    pub(super) fn over_http1(
         body: ResponseBody<S>,
         request: InProgress,
-        waits_since: Option<WaitsSince>,
+        watch: &Rc<Watch>,
     ) -> Self {
-        if let Some(since) = &waits_since {
-            since.set(Some(Instant::now()));
-        }
-        Self { body, _request: request, waits_since, last: Bytes::new() }
+        watch.is_paced.set(!body.is_stream());
+        Self { body, _request: request, carrier: Carrier::Http1(Rc::clone(watch)) }
+    }
+
+    pub(super) fn over_http2(
+        body: ResponseBody<S>,
+        request: InProgress,
+        waits_since: WaitsSince,
+    ) -> Self {
+        waits_since.set(Some(Instant::now()));
+        let carrier = Carrier::Http2 { waits_since, last: Bytes::new() };
+        Self { body, _request: request, carrier }
     }
 }
 
@@ -87,40 +102,72 @@ impl<S: Body<Data = Bytes, Error = Infallible> + Unpin> Body for Sending<S> {
     type Data = Bytes;
     type Error = io::Error;
 
-    /// Over HTTP/2, what is given here is handed to h2 as soon as there is any window at all, and a body
-    /// that is over is forgotten then, whatever part of it h2 still holds. So the last byte is given
-    /// apart: hyper keeps it until there is window for it, which is behind everything else.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let this = &mut *self;
-        let Some(since) = &this.waits_since else { return Pin::new(&mut this.body).poll_frame(cx) };
-        let polled = match &this.last {
-            last if last.is_empty() => Pin::new(&mut this.body).poll_frame(cx),
-            _ => Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.last))))),
-        };
-        let Poll::Ready(Some(Ok(mut frame))) = polled else {
-            since.set(None);
-            return polled;
-        };
-        since.set(Some(Instant::now()));
-        if this.body.is_end_stream()
-            && let Some(data) = frame.data_mut()
-            && data.len() > 1
-        {
-            this.last = data.split_off(data.len() - 1);
+        let Self { body, carrier, .. } = &mut *self;
+        match carrier {
+            Carrier::Http1(watch) => poll_in_bounds(body, watch, cx),
+            Carrier::Http2 { waits_since, last } => poll_last_apart(body, waits_since, last, cx),
         }
-        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.last.is_empty() && self.body.is_end_stream()
+        let is_given = match &self.carrier {
+            Carrier::Http1(_) => true,
+            Carrier::Http2 { last, .. } => last.is_empty(),
+        };
+        is_given && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Gives no more while the client has not taken what was given before.
+fn poll_in_bounds(
+    body: &mut (impl Body<Data = Bytes, Error = io::Error> + Unpin),
+    watch: &Watch,
+    cx: &mut Context<'_>,
+) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    if watch.keeps_back() {
+        return Poll::Pending;
+    }
+    let polled = Pin::new(body).poll_frame(cx);
+    if let Poll::Ready(Some(Ok(frame))) = &polled {
+        watch.note_given(frame.data_ref().map_or(0, Bytes::len));
+    }
+    polled
+}
+
+/// What is given here is handed to h2 as soon as there is any window at all, and a body that is over is
+/// forgotten then, whatever part of it h2 still holds. So the last byte is given apart: hyper keeps it
+/// until there is window for it, which is behind everything else.
+fn poll_last_apart<S: Body<Data = Bytes, Error = Infallible> + Unpin>(
+    body: &mut ResponseBody<S>,
+    waits_since: &WaitsSince,
+    last: &mut Bytes,
+    cx: &mut Context<'_>,
+) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    if !last.is_empty() {
+        waits_since.set(Some(Instant::now()));
+        return Poll::Ready(Some(Ok(Frame::data(std::mem::take(last)))));
+    }
+    let polled = Pin::new(&mut *body).poll_frame(cx);
+    let Poll::Ready(Some(Ok(mut frame))) = polled else {
+        waits_since.set(None);
+        return polled;
+    };
+    waits_since.set(Some(Instant::now()));
+    if body.may_be_over()
+        && let Some(data) = frame.data_mut()
+        && data.len() > 1
+    {
+        *last = data.split_off(data.len() - 1);
+    }
+    Poll::Ready(Some(Ok(frame)))
 }
 
 /// Runs the task of one HTTP/2 stream; gives it up, which resets the stream, when it has waited for

@@ -17,6 +17,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::floods::{self, FrameMeter};
 use super::guard::{Guard, Place, Refusal};
+use crate::pace::Pace;
 
 /// What an HTTP/1 connection and its socket tell each other.
 pub(super) struct Watch {
@@ -25,13 +26,67 @@ pub(super) struct Watch {
     pub(super) flushed: Cell<bool>,
     /// Set when the socket has taken something.
     pub(super) wrote: Cell<bool>,
+    /// Bytes of bodies that hyper was given since its write buffer was last empty.
+    unsent: Cell<usize>,
+    /// A body was asked for more and kept it back.
+    kept_back: Cell<bool>,
+    /// The socket takes no more for now.
+    is_full: Cell<bool>,
+    /// How fast the client takes responses, and whether this one has to be taken at that pace.
+    pace: RefCell<Pace>,
+    pub(super) is_paced: Cell<bool>,
 }
 
 impl Watch {
-    pub(super) fn new(guard: Guard) -> Self {
-        Self { guard: RefCell::new(guard), flushed: Cell::new(false), wrote: Cell::new(false) }
+    pub(super) fn new(guard: Guard, pace: Pace) -> Self {
+        Self {
+            guard: RefCell::new(guard),
+            flushed: Cell::new(false),
+            wrote: Cell::new(false),
+            unsent: Cell::new(0),
+            kept_back: Cell::new(false),
+            is_full: Cell::new(false),
+            pace: RefCell::new(pace),
+            is_paced: Cell::new(false),
+        }
+    }
+
+    /// Ready when the client takes its response too slowly.
+    pub(super) fn poll_slow_reader(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.is_full.get() && self.is_paced.get() {
+            true => self.pace.borrow_mut().poll_too_slow(cx),
+            false => Poll::Pending,
+        }
+    }
+
+    fn note_written(&self, written: &Poll<io::Result<usize>>) {
+        self.is_full.set(written.is_pending());
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.wrote.set(true);
+            self.pace.borrow_mut().note(*bytes, Instant::now);
+        }
+    }
+
+    /// Whether a body has to keep back what comes next: the socket has not taken enough of it.
+    pub(super) fn keeps_back(&self) -> bool {
+        self.kept_back.set(self.unsent.get() >= UNSENT_BYTES_MAX);
+        self.kept_back.get()
+    }
+
+    /// hyper has been given so many bytes of a body.
+    pub(super) fn note_given(&self, bytes: usize) {
+        self.unsent.update(|unsent| unsent + bytes);
+    }
+
+    /// Whether what was kept back may go now. Nobody else would tell hyper to ask for it again.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.unsent.get() == 0 && self.kept_back.take()
     }
 }
+
+/// What hyper is given of a body, before the socket has taken it, after which it gets no more: it would
+/// take another `header_bytes_max` for each client that does not read.
+const UNSENT_BYTES_MAX: usize = 16 * 1024;
 
 /// Longest wait for a client to read the last of what it is sent and close its side.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
@@ -139,12 +194,12 @@ impl Inspector {
         }
     }
 
-    /// The socket has taken so many bytes.
+    /// What the socket made of some bytes.
     fn note_written(&mut self, written: &Poll<io::Result<usize>>) {
-        let Poll::Ready(Ok(bytes)) = written else { return };
-        match self {
-            Self::Guard(watch) => watch.wrote.set(true),
-            Self::Meter(meter, _) => meter.sent(*bytes),
+        match (self, written) {
+            (Self::Guard(watch), _) => watch.note_written(written),
+            (Self::Meter(meter, _), Poll::Ready(Ok(bytes))) => meter.sent(*bytes),
+            _ => {}
         }
     }
 }
@@ -223,6 +278,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sniffed<I> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Inspector::Guard(watch) = &self.inspector {
             watch.flushed.set(true);
+            watch.unsent.set(0);
         }
         Pin::new(&mut self.inner).poll_flush(cx)
     }

@@ -84,7 +84,9 @@ impl From<&ProxyError> for Problem {
             ProxyError::MaxForwards => (400, "bad-max-forwards", "Bad Max-Forwards"),
             ProxyError::Busy { .. } => (503, "upstream-busy", "Upstream busy"),
             ProxyError::Unreachable { .. } => (502, "upstream-unreachable", "Upstream unreachable"),
-            ProxyError::BadResponse { .. } => (502, "bad-upstream", "Bad upstream response"),
+            ProxyError::BadResponse { .. } | ProxyError::HeadTooLarge { .. } => {
+                (502, "bad-upstream", "Bad upstream response")
+            }
             ProxyError::ConnectTimeout { .. } | ProxyError::ResponseTimeout { .. } => {
                 (504, "upstream-timeout", "Upstream timeout")
             }

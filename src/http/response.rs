@@ -57,6 +57,30 @@ impl<S: Body<Data = Bytes, Error = Infallible> + Unpin> Body for ResponseBody<S>
     }
 }
 
+impl<S> ResponseBody<S> {
+    /// Whether it comes in its own time, and may be taken so.
+    pub(super) fn is_stream(&self) -> bool {
+        match self {
+            Self::Full(_) => false,
+            Self::Stream(_) => true,
+            Self::Proxied(body) => body.is_event_stream(),
+        }
+    }
+}
+
+impl<S: Body> ResponseBody<S> {
+    /// Whether what it gave last was the end: where an app server has not said how much comes, that is
+    /// known only later. Streams of events do not come to one by themselves.
+    pub(super) fn may_be_over(&self) -> bool {
+        match self {
+            Self::Full(body) => body.is_end_stream(),
+            Self::Stream(body) => body.is_end_stream(),
+            Self::Proxied(body) if body.is_event_stream() => false,
+            Self::Proxied(body) => body.is_end_stream() || body.size_hint().exact().is_none(),
+        }
+    }
+}
+
 /// A response with a complete body.
 fn full<S>(
     status: StatusCode,

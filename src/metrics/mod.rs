@@ -6,12 +6,14 @@
 mod cells;
 mod render;
 mod table;
+mod upstream;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 pub use cells::{BUCKETS, Cell, Histogram, HistogramSnapshot};
 pub use table::{METRICS, Metric};
+pub use upstream::{Counted, UpstreamMetrics};
 
 use crate::sse::{EndReason, GapReason};
 
@@ -150,12 +152,14 @@ pub enum CutReason {
     SlowHead,
     /// It had no request for too long.
     Idle,
+    /// It took too little of a response.
+    SlowReader,
     /// Too many HTTP/2 frames that carry nothing.
     Flood,
 }
 
 impl CutReason {
-    const ALL: [&'static str; 4] = ["address", "slow_head", "idle", "flood"];
+    const ALL: [&'static str; 5] = ["address", "slow_head", "idle", "slow_reader", "flood"];
 }
 
 /// Why an event was not written to a stream it matched.
@@ -261,18 +265,41 @@ impl Closed {
 pub struct Metrics {
     /// Those of the shards, and behind them those of the log's thread.
     cells: Box<[Arc<ShardMetrics>]>,
+    upstreams: Vec<Upstream>,
     started: Instant,
 }
 
+/// A group of app servers, and each shard's cells for it.
+#[derive(Debug)]
+struct Upstream {
+    name: Box<str>,
+    cells: Box<[Arc<UpstreamMetrics>]>,
+}
+
 impl Metrics {
-    /// Cells for `shards` shards of a gateway that started at `started`.
-    pub fn new(shards: usize, started: Instant) -> Self {
-        Self { cells: (0..=shards).map(|_| Arc::default()).collect(), started }
+    /// Cells for `shards` shards of a gateway that started at `started` and has these groups of app
+    /// servers.
+    pub fn new<'a>(
+        shards: usize,
+        upstreams: impl IntoIterator<Item = &'a str>,
+        started: Instant,
+    ) -> Self {
+        let upstream = |name: &str| Upstream {
+            name: name.into(),
+            cells: (0..shards).map(|_| Arc::default()).collect(),
+        };
+        let cells = (0..=shards).map(|_| Arc::default()).collect();
+        Self { cells, upstreams: upstreams.into_iter().map(upstream).collect(), started }
     }
 
     /// One shard's cells.
     pub fn shard(&self, index: usize) -> Arc<ShardMetrics> {
         Arc::clone(&self.cells[index])
+    }
+
+    /// One shard's cells for the groups of app servers, in their order.
+    pub fn upstreams(&self, shard: usize) -> Vec<Arc<UpstreamMetrics>> {
+        self.upstreams.iter().map(|upstream| Arc::clone(&upstream.cells[shard])).collect()
     }
 
     /// The cells of the log's thread.
@@ -304,7 +331,7 @@ impl Metrics {
 
     /// The Prometheus text format.
     pub fn render(&self) -> String {
-        render::render(&self.cells)
+        render::render(&self.cells, &self.upstreams)
     }
 }
 
@@ -313,7 +340,7 @@ impl Metrics {
 pub fn list() {
     for metric in METRICS {
         println!("{} ({})\n    {}", metric.name, metric.kind(), metric.help);
-        if let Some((label, values)) = metric.label() {
+        for (label, values) in metric.labels() {
             println!("    {label}: {}", values.join(", "));
         }
     }

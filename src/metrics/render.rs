@@ -6,19 +6,21 @@ use prometheus::core::Collector;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, MetricFamily, MetricType};
 use prometheus::{TextEncoder, proto};
 
-use super::ShardMetrics;
 use super::cells::HistogramSnapshot;
 use super::table::{METRICS, Metric, Source};
+use super::{ShardMetrics, Upstream, UpstreamMetrics};
 
-pub(super) fn render(shards: &[Arc<ShardMetrics>]) -> String {
-    let mut families: Vec<_> = METRICS.iter().map(|metric| family(metric, shards)).collect();
+pub(super) fn render(shards: &[Arc<ShardMetrics>], upstreams: &[Upstream]) -> String {
+    let families = METRICS.iter().map(|metric| family(metric, shards, upstreams));
+    // The format has no place for one without samples: there are no app servers.
+    let mut families: Vec<_> = families.filter(|family| !family.get_metric().is_empty()).collect();
     families.extend(prometheus::process_collector::ProcessCollector::for_self().collect());
     TextEncoder::new()
         .encode_to_string(&families)
         .expect("families from the table have names and samples")
 }
 
-fn family(metric: &Metric, shards: &[Arc<ShardMetrics>]) -> MetricFamily {
+fn family(metric: &Metric, shards: &[Arc<ShardMetrics>], upstreams: &[Upstream]) -> MetricFamily {
     let total = |read: &dyn Fn(&ShardMetrics) -> u64| {
         shards.iter().map(|shard| read(shard)).sum::<u64>() as f64
     };
@@ -39,6 +41,26 @@ fn family(metric: &Metric, shards: &[Arc<ShardMetrics>]) -> MetricFamily {
         Source::Histogram(read) => {
             (MetricType::HISTOGRAM, vec![histogram(shards.iter().map(|shard| read(shard)))])
         }
+        Source::UpstreamGauge(read) => {
+            (MetricType::GAUGE, by_upstream(upstreams, |upstream| gauge(sum(upstream, read))))
+        }
+        Source::UpstreamCounter(read) => {
+            (MetricType::COUNTER, by_upstream(upstreams, |upstream| counter(sum(upstream, read))))
+        }
+        Source::UpstreamCounterBy(name, labels, read) => {
+            let samples = labels.iter().enumerate().flat_map(|(index, label)| {
+                by_upstream(upstreams, |upstream| {
+                    let total = sum(upstream, |cells| read(cells, index));
+                    labelled(counter(total), name, label)
+                })
+            });
+            (MetricType::COUNTER, samples.collect())
+        }
+        Source::UpstreamHistogram(read) => {
+            let sample =
+                |upstream: &Upstream| histogram(upstream.cells.iter().map(|cells| read(cells)));
+            (MetricType::HISTOGRAM, by_upstream(upstreams, sample))
+        }
     };
     let mut family = MetricFamily::default();
     family.set_name(metric.name.to_owned());
@@ -46,6 +68,18 @@ fn family(metric: &Metric, shards: &[Arc<ShardMetrics>]) -> MetricFamily {
     family.set_field_type(kind);
     family.set_metric(samples);
     family
+}
+
+fn by_upstream(
+    upstreams: &[Upstream],
+    sample: impl Fn(&Upstream) -> proto::Metric,
+) -> Vec<proto::Metric> {
+    let labelled = |upstream| labelled(sample(upstream), "upstream", &upstream.name);
+    upstreams.iter().map(labelled).collect()
+}
+
+fn sum(upstream: &Upstream, read: impl Fn(&UpstreamMetrics) -> u64) -> f64 {
+    upstream.cells.iter().map(|cells| read(cells)).sum::<u64>() as f64
 }
 
 fn by_label(
@@ -60,7 +94,9 @@ fn labelled(mut sample: proto::Metric, name: &str, value: &str) -> proto::Metric
     let mut label = LabelPair::default();
     label.set_name(name.to_owned());
     label.set_value(value.to_owned());
-    sample.set_label(vec![label]);
+    let mut labels = sample.take_label();
+    labels.push(label);
+    sample.set_label(labels);
     sample
 }
 
@@ -115,13 +151,25 @@ mod tests {
 
     #[test]
     fn shards_are_summed_and_labelled() {
-        let metrics = Metrics::new(2, Instant::now());
+        let metrics = Metrics::new(2, ["app", "other"], Instant::now());
         metrics.shard(0).subscribers[Protocol::Http1 as usize].add(3);
         metrics.shard(1).subscribers[Protocol::Http1 as usize].add(4);
         metrics.shard(1).streams_closed[Closed::Client.index()].add(1);
         metrics.shard(0).fanout.observe(Duration::from_micros(60));
+        let app = [0, 1].map(|shard| metrics.upstreams(shard).remove(0));
+        app[0].count_answer(200, Duration::from_micros(150));
+        app[1].count_answer(204, Duration::from_micros(150));
+        app[1].count_answer(999, Duration::from_secs(1));
+        app[1].count_unanswered();
         let text = metrics.render();
         for line in [
+            "tidegate_upstream_requests_total{code=\"2xx\",upstream=\"app\"} 2",
+            "tidegate_upstream_requests_total{code=\"5xx\",upstream=\"app\"} 1",
+            "tidegate_upstream_requests_total{code=\"none\",upstream=\"app\"} 1",
+            "tidegate_upstream_requests_total{code=\"2xx\",upstream=\"other\"} 0",
+            "tidegate_upstream_duration_seconds_count{upstream=\"app\"} 3",
+            "tidegate_upstream_duration_seconds_bucket{upstream=\"app\",le=\"0.0002\"} 2",
+            "tidegate_upstream_tunnels{upstream=\"app\"} 0",
             "tidegate_subscribers{protocol=\"http1\"} 7",
             "tidegate_streams_closed_total{reason=\"client\"} 1",
             "tidegate_fanout_seconds_bucket{le=\"0.00005\"} 0",
@@ -134,8 +182,14 @@ mod tests {
     }
 
     #[test]
+    fn without_app_servers_nothing_is_said_of_them() {
+        let text = Metrics::new(1, [], Instant::now()).render();
+        assert!(!text.contains("upstream"), "{text}");
+    }
+
+    #[test]
     fn every_metric_of_the_table_is_rendered_with_help_and_type() {
-        let text = Metrics::new(1, Instant::now()).render();
+        let text = Metrics::new(1, ["app"], Instant::now()).render();
         for metric in METRICS {
             assert!(text.contains(&format!("# HELP {} ", metric.name)), "{}", metric.name);
             assert!(text.contains(&format!("# TYPE {} {}", metric.name, metric.kind())));

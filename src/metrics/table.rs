@@ -1,6 +1,7 @@
 //! Every metric's name, type, help and source, in one place.
 
 use super::cells::HistogramSnapshot;
+use super::upstream::{CODES, UpstreamMetrics};
 use super::{
     Closed, CutReason, Dropped, ListenerName, PUBLISH_CODES, Protocol, Replayed, ShardMetrics,
     SourceEvent, SourceState,
@@ -20,20 +21,33 @@ impl Metric {
     /// Its type in Prometheus's terms.
     pub fn kind(&self) -> &'static str {
         match self.source {
-            Source::BuildInfo | Source::Gauge(_) | Source::GaugeBy(..) => "gauge",
-            Source::Counter(_) | Source::CounterBy(..) => "counter",
-            Source::Histogram(_) => "histogram",
+            Source::BuildInfo
+            | Source::Gauge(_)
+            | Source::GaugeBy(..)
+            | Source::UpstreamGauge(_) => "gauge",
+            Source::Counter(_)
+            | Source::CounterBy(..)
+            | Source::UpstreamCounter(_)
+            | Source::UpstreamCounterBy(..) => "counter",
+            Source::Histogram(_) | Source::UpstreamHistogram(_) => "histogram",
         }
     }
 
-    /// Its label and every value the label takes, if it has one.
-    pub fn label(&self) -> Option<(&'static str, &'static [&'static str])> {
+    /// Its labels and every value that each takes.
+    pub fn labels(&self) -> Vec<(&'static str, &'static [&'static str])> {
+        const UPSTREAM: (&str, &[&str]) = ("upstream", &["each name in proxy.upstreams"]);
         match self.source {
-            Source::BuildInfo => Some(("version", &[env!("CARGO_PKG_VERSION")])),
+            Source::BuildInfo => vec![("version", &[env!("CARGO_PKG_VERSION")])],
             Source::GaugeBy(name, values, _) | Source::CounterBy(name, values, _) => {
-                Some((name, values))
+                vec![(name, values)]
             }
-            Source::Gauge(_) | Source::Counter(_) | Source::Histogram(_) => None,
+            Source::Gauge(_) | Source::Counter(_) | Source::Histogram(_) => vec![],
+            Source::UpstreamGauge(_)
+            | Source::UpstreamCounter(_)
+            | Source::UpstreamHistogram(_) => {
+                vec![UPSTREAM]
+            }
+            Source::UpstreamCounterBy(name, values, _) => vec![UPSTREAM, (name, values)],
         }
     }
 }
@@ -49,6 +63,10 @@ pub(super) enum Source {
     Counter(Read),
     CounterBy(&'static str, &'static [&'static str], ReadBy),
     Histogram(fn(&ShardMetrics) -> HistogramSnapshot),
+    UpstreamGauge(fn(&UpstreamMetrics) -> u64),
+    UpstreamCounter(fn(&UpstreamMetrics) -> u64),
+    UpstreamCounterBy(&'static str, &'static [&'static str], fn(&UpstreamMetrics, usize) -> u64),
+    UpstreamHistogram(fn(&UpstreamMetrics) -> HistogramSnapshot),
 }
 
 const GAP_LABELS: [&str; GapReason::ALL.len()] = {
@@ -225,8 +243,8 @@ pub const METRICS: &[Metric] = &[
     Metric {
         name: "tidegate_connections_cut_total",
         help: "Connections that were closed for what their client did, by reason: too many from its \
-               address, a head that did not come in time, no request for too long, a flood of \
-               HTTP/2 frames that carry nothing.",
+               address, a head that did not come in time, no request for too long, a \
+               response that was taken too slowly, a flood of HTTP/2 frames that carry nothing.",
         source: Source::CounterBy("reason", &CutReason::ALL, |shard, index| {
             shard.connections_cut[index].get()
         }),
@@ -256,5 +274,44 @@ pub const METRICS: &[Metric] = &[
         name: "tidegate_stream_duration_seconds",
         help: "How long closed streams had lived.",
         source: Source::Histogram(|shard| shard.stream_duration.snapshot()),
+    },
+    Metric {
+        name: "tidegate_upstream_requests_total",
+        help: "Requests to app servers, by the class of the answer's status code; none, where no server \
+               answered. Requests that their clients gave up are not counted.",
+        source: Source::UpstreamCounterBy("code", &CODES, |upstream, index| {
+            upstream.requests[index].get()
+        }),
+    },
+    Metric {
+        name: "tidegate_upstream_duration_seconds",
+        help: "From a request to the head of an app server's answer.",
+        source: Source::UpstreamHistogram(|upstream| upstream.duration.snapshot()),
+    },
+    Metric {
+        name: "tidegate_upstream_retries_total",
+        help: "Times that a request was sent once more, to another app server or on another connection.",
+        source: Source::UpstreamCounter(|upstream| upstream.retries.get()),
+    },
+    Metric {
+        name: "tidegate_upstream_ejections_total",
+        help: "Times that an app server was left out for its failures.",
+        source: Source::UpstreamCounter(|upstream| upstream.ejections.get()),
+    },
+    Metric {
+        name: "tidegate_upstream_connections",
+        help: "Connections to app servers open now.",
+        source: Source::UpstreamGauge(|upstream| upstream.connections.get()),
+    },
+    Metric {
+        name: "tidegate_upstream_connections_idle",
+        help: "Connections to app servers that no request used when that was last looked at, which is \
+               every second.",
+        source: Source::UpstreamGauge(|upstream| upstream.idle.get()),
+    },
+    Metric {
+        name: "tidegate_upstream_tunnels",
+        help: "Upgraded connections (WebSocket) open now.",
+        source: Source::UpstreamGauge(|upstream| upstream.tunnels.get()),
     },
 ];

@@ -1,4 +1,5 @@
-//! A response's body on its way to the client: frame by frame, with a watch on one that stops.
+//! A response's body on its way to the client: frame by frame, with a watch on one that stops. A stream of
+//! events, which may never stop, ends behind one of them when the gateway drains.
 
 use std::io;
 use std::pin::Pin;
@@ -9,6 +10,8 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::activity::Activity;
+use super::drain::Departure;
+use super::event_end::EventEnd;
 use super::pool::Lease;
 
 /// A response's body, from the server. Holds the server's connection until the body has ended.
@@ -21,8 +24,39 @@ struct Pulled {
     lease: Option<Lease>,
     activity: Activity,
     silence_max: Duration,
+    events: Option<Events>,
     /// Why there is no more of it.
     failed: Option<io::Error>,
+}
+
+/// A stream of events of which nobody knows when it ends.
+#[derive(Debug)]
+pub(super) struct Events {
+    departure: Departure,
+    /// Where an event ends, if that can be seen: not where it is compressed.
+    end: Option<EventEnd>,
+}
+
+impl Events {
+    pub(super) fn new(departure: Departure, is_compressed: bool) -> Self {
+        Self { departure, end: (!is_compressed).then(EventEnd::default) }
+    }
+
+    /// Whether it ends here and now.
+    fn leaves(&mut self, cx: &mut Context<'_>) -> bool {
+        self.departure.is_due(cx) && self.end.is_none_or(EventEnd::is_here)
+    }
+
+    /// Passes a piece; if it is time to go, only up to the first event's end in it.
+    fn pass(&mut self, piece: &mut Bytes, cx: &mut Context<'_>) {
+        let Some(end) = &mut self.end else { return };
+        if self.departure.is_due(cx)
+            && let Some(length) = end.first_in(piece)
+        {
+            piece.truncate(length);
+        }
+        end.pass(piece);
+    }
 }
 
 impl Download {
@@ -31,12 +65,22 @@ impl Download {
         Self(None)
     }
 
-    pub(super) fn new(incoming: Incoming, lease: Lease, activity: Activity) -> Self {
+    pub(super) fn new(
+        incoming: Incoming,
+        lease: Lease,
+        activity: Activity,
+        events: Option<Events>,
+    ) -> Self {
         let silence_max = lease.limits.body_timeout;
         let lease = Some(lease);
-        let mut pulled = Pulled { incoming, lease, activity, silence_max, failed: None };
+        let mut pulled = Pulled { incoming, lease, activity, silence_max, events, failed: None };
         pulled.give_back_at_end();
         Self(Some(pulled))
+    }
+
+    /// Whether it is a stream of events, which has no length.
+    pub fn is_event_stream(&self) -> bool {
+        self.0.as_ref().is_some_and(|pulled| pulled.events.is_some())
     }
 }
 
@@ -87,9 +131,17 @@ impl Body for Download {
         if let Some(error) = pulled.failed.take() {
             return Poll::Ready(Some(Err(error)));
         }
+        if pulled.events.as_mut().is_some_and(|events| events.leaves(cx)) {
+            // The server's connection closes: it has more to say.
+            self.0 = None;
+            return Poll::Ready(None);
+        }
         match pulled.poll_pull(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 pulled.activity.note();
+                if let Some((events, piece)) = pulled.events.as_mut().zip(frame.data_mut()) {
+                    events.pass(piece, cx);
+                }
                 pulled.give_back_at_end();
                 Poll::Ready(Some(Ok(frame)))
             }

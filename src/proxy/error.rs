@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::Method;
 
+use super::link::HEAD_BYTES_MAX;
 use crate::request_body::BodyFault;
 
 /// Why a request was not answered by a server.
@@ -52,6 +53,13 @@ pub enum ProxyError {
         /// What is wrong with it.
         error: io::Error,
     },
+    /// A server answered with a larger head than is taken.
+    HeadTooLarge {
+        /// The group.
+        group: Box<str>,
+        /// `response_fields_max`.
+        fields_max: usize,
+    },
     /// The client's body broke off, stopped, or is not one to send on.
     Body(BodyFault),
 }
@@ -86,6 +94,11 @@ impl fmt::Display for ProxyError {
             Self::BadResponse { group, .. } => {
                 write!(f, "a server of {group} did not answer as HTTP has it")
             }
+            Self::HeadTooLarge { group, fields_max } => write!(
+                f,
+                "a server of {group} answered with a head of more than response_fields_max \
+                 ({fields_max}) fields or {HEAD_BYTES_MAX} bytes"
+            ),
             Self::Body(fault) => fault.fmt(f),
         }
     }

@@ -2,16 +2,20 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use smallvec::SmallVec;
 
 use super::activity::Activity;
-use super::download::Download;
+use super::download::{Download, Events};
+use super::drain::Drain;
 use super::error::ProxyError;
 use super::group::Limits;
 use super::headers::{self, Forwarding};
@@ -21,6 +25,7 @@ use super::table::Route;
 use super::tunnel::Tunnel;
 use super::upload::Upload;
 use crate::config::schema::HostHeader;
+use crate::metrics::{Counted, UpstreamMetrics};
 use crate::request_body::{BodyFault, RequestBody};
 
 /// What is wrong with a 101 out of nothing.
@@ -52,6 +57,8 @@ pub struct Asking<'a> {
     /// The client's.
     pub(super) head: &'a Parts,
     pub(super) forwarding: Forwarding<'a>,
+    pub(super) drain: &'a Drain,
+    pub(super) metrics: &'a Arc<UpstreamMetrics>,
     /// How long an upgraded connection may be silent.
     pub(super) upgrade_silence_max: Duration,
 }
@@ -62,8 +69,26 @@ impl Asking<'_> {
     /// # Errors
     /// None did.
     pub async fn send(self, body: Option<RequestBody>) -> Result<Exchange, ProxyError> {
+        let began = Instant::now();
+        let activity = Activity::new(began);
+        let asked = self.ask(body, activity.clone()).await;
+        match &asked {
+            Ok(Exchange::Response(response) | Exchange::Upgrade(response, _)) => {
+                let after = activity.moved().saturating_duration_since(began);
+                self.metrics.count_answer(response.status().as_u16(), after);
+            }
+            Err(error) if error.is_the_servers() => self.metrics.count_unanswered(),
+            Err(_) => {}
+        }
+        asked
+    }
+
+    async fn ask(
+        &self,
+        body: Option<RequestBody>,
+        activity: Activity,
+    ) -> Result<Exchange, ProxyError> {
         let group = &self.route.group;
-        let activity = Activity::new(Instant::now());
         let mut body = Upload::new(body, activity.clone());
         let mut tried = SmallVec::<[usize; SERVERS_MAX]>::new();
         let mut failed = None;
@@ -72,7 +97,10 @@ impl Asking<'_> {
                 let busy = || ProxyError::Busy { group: group.name.clone() };
                 return Err(failed.unwrap_or_else(busy));
             };
-            let attempt = Attempt { asking: &self, at, activity: &activity };
+            if !tried.is_empty() {
+                self.metrics.retries.add(1);
+            }
+            let attempt = Attempt { asking: self, at, activity: &activity };
             match attempt.send(body).await {
                 Ok((link, response)) => {
                     group.note_success(at);
@@ -81,8 +109,10 @@ impl Asking<'_> {
                     return self.finish(lease, response, activity).await;
                 }
                 Err(Failure { error, body: again }) => {
-                    if !matches!(error, ProxyError::Body(_)) {
-                        group.note_failure(at, Instant::now());
+                    if !matches!(error, ProxyError::Body(_) | ProxyError::HeadTooLarge { .. })
+                        && group.note_failure(at, Instant::now())
+                    {
+                        self.metrics.ejections.add(1);
                     }
                     let server = &place.server().url.authority;
                     tracing::debug!(%error, %server, "a server failed");
@@ -114,12 +144,17 @@ impl Asking<'_> {
         let is_over = activity.client_is_done();
         activity.note();
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
+            // One with a length is a file, and comes to its end.
+            let is_stream =
+                headers::is_event_stream(&head.headers) && body.size_hint().exact().is_none();
+            let is_compressed = head.headers.contains_key(CONTENT_ENCODING);
+            let events = is_stream.then(|| Events::new(self.drain.departure(), is_compressed));
             headers::to_client(&mut head, self.route, None);
             if !is_over {
                 // Nobody reads the rest: the client must not take this connection for its next request.
                 head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            let body = Download::new(body, lease, activity);
+            let body = Download::new(body, lease, activity, events);
             return Ok(Exchange::Response(Response::from_parts(head, body)));
         }
         if self.forwarding.upgrade.is_none() {
@@ -129,7 +164,9 @@ impl Asking<'_> {
         headers::to_client(&mut head, self.route, protocol);
         let Lease { link, place, .. } = lease;
         let Some(server) = link.into_bare().await else { return Err(self.bad_response(UNASKED)) };
-        let tunnel = Tunnel::new(server, place, self.upgrade_silence_max);
+        let departure = self.drain.departure();
+        let counted = Counted::new(self.metrics, |metrics| &metrics.tunnels);
+        let tunnel = Tunnel::new(server, place, self.upgrade_silence_max, departure, counted);
         Ok(Exchange::Upgrade(Response::from_parts(head, Download::empty()), tunnel))
     }
 }
@@ -165,6 +202,7 @@ impl Attempt<'_> {
         let group = &*self.asking.route.group;
         let server = &group.servers[self.at];
         // What goes on with another protocol needs a connection of its own.
+        let (pools, metrics) = (self.asking.pools, self.asking.metrics);
         let is_http2 = group.is_http2 && self.asking.forwarding.upgrade.is_none();
         let kept = match is_http2 {
             true => self.asking.pools.share(server.slot),
@@ -174,13 +212,14 @@ impl Attempt<'_> {
             match self.send_on(link, body).await {
                 Ok(answered) => return Ok(answered),
                 Err(Failure { error: ProxyError::BadResponse { .. }, body: Some(again) }) => {
+                    self.asking.metrics.retries.add(1);
                     body = again;
                 }
                 Err(failure) => return Err(failure),
             }
         }
         // In a box, since it is much larger than the rest, and seldom needed.
-        match Box::pin(connect(self.asking.pools, group, server, is_http2)).await {
+        match Box::pin(connect(pools, group, server, is_http2, metrics)).await {
             Ok(link) => {
                 self.activity.note();
                 self.send_on(link, body).await
@@ -221,9 +260,15 @@ impl Attempt<'_> {
                 }
                 let unsent = failed.take_message().map(Request::into_body);
                 let empty = || is_harmless.then(|| Upload::new(None, self.activity.clone()));
-                let error = io::Error::other(failed.into_error());
+                let (group_name, error) = (group.name.clone(), failed.into_error());
+                if error.is_parse_too_large() {
+                    let fields_max = group.limits.response_fields_max;
+                    let error = ProxyError::HeadTooLarge { group: group_name, fields_max };
+                    return Err(Failure { error, body: None });
+                }
+                let error = io::Error::other(error);
                 Err(Failure {
-                    error: ProxyError::BadResponse { group: group.name.clone(), error },
+                    error: ProxyError::BadResponse { group: group_name, error },
                     body: unsent.or_else(empty),
                 })
             }

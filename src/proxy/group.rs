@@ -17,6 +17,8 @@ use crate::tls::{self, Connectors, TlsError};
 /// Servers with the same work.
 pub(super) struct Group {
     pub(super) name: Box<str>,
+    /// Its place among the groups.
+    pub(super) index: usize,
     pub(super) servers: Vec<Arc<Server>>,
     pub(super) limits: Limits,
     /// What makes the handshakes, where a server is spoken to over TLS.
@@ -40,6 +42,7 @@ pub(super) struct Limits {
     pub(super) response_timeout: Duration,
     pub(super) body_timeout: Duration,
     pub(super) keepalive: Duration,
+    pub(super) response_fields_max: usize,
     pub(super) idle_max: usize,
     requests_max: usize,
     failures_max: u32,
@@ -80,8 +83,8 @@ impl Drop for Place {
 }
 
 impl Group {
-    /// A group whose first server has the number `slot`.
-    pub(super) fn new(upstream: &Upstream, slot: usize) -> Result<Self, TlsError> {
+    /// The group at this place, whose first server has the number `slot`.
+    pub(super) fn new(upstream: &Upstream, index: usize, slot: usize) -> Result<Self, TlsError> {
         let ca = Some(upstream.ca.as_str()).filter(|ca| !ca.is_empty());
         let has_tls = upstream.servers.iter().any(|url| url.is_tls);
         let connectors =
@@ -92,12 +95,14 @@ impl Group {
             connectors,
             is_http2: upstream.http2,
             name: upstream.name.as_str().into(),
+            index,
             servers: servers.collect(),
             limits: Limits {
                 connect_timeout: upstream.connect_timeout.0,
                 response_timeout: upstream.response_timeout.0,
                 body_timeout: upstream.body_timeout.0,
                 keepalive: upstream.keepalive.0,
+                response_fields_max: upstream.response_fields_max,
                 idle_max: upstream.idle_max,
                 requests_max: upstream.requests_max,
                 failures_max: upstream.failures_max,
@@ -131,15 +136,17 @@ impl Group {
         }
     }
 
-    /// A server could not be reached, or did not answer.
-    pub(super) fn note_failure(&self, at: usize, now: Instant) {
+    /// A server could not be reached, or did not answer. Whether it is left out from now on.
+    pub(super) fn note_failure(&self, at: usize, now: Instant) -> bool {
         let server = &self.servers[at];
         let failures = server.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if failures >= self.limits.failures_max && !server.is_left_out(now) {
+        let is_enough = failures >= self.limits.failures_max && !server.is_left_out(now);
+        if is_enough {
             server.left_out_until.store(server.ms(now + self.limits.ejection), Ordering::Relaxed);
             let (server, ejection) = (server.url.authority.as_str(), self.limits.ejection);
             tracing::warn!(server, failures, ?ejection, "a server fails, and is left out");
         }
+        is_enough
     }
 }
 

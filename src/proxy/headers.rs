@@ -179,14 +179,18 @@ pub(super) fn to_http2<B>(request: &mut Request<B>, is_tls: bool) {
     *request.version_mut() = Version::HTTP_2;
 }
 
+/// Whether a response is a stream of events.
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    content_type.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
+}
+
 /// Makes a server's response one to the client. `upgrade` is the protocol that is switched to.
 pub(super) fn to_client(head: &mut response::Parts, route: &Route, upgrade: Option<HeaderValue>) {
     let headers = &mut head.headers;
     remove(headers, is_hop_by_hop);
     add_via(headers, head.version);
-    let content_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
-    if content_type.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
-    {
+    if is_event_stream(headers) {
         // For the proxies before us: each event counts when it comes.
         headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     }

@@ -15,10 +15,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::activity::{Activity, Watch};
 use super::upload::Upload;
+use crate::metrics::Counted;
 use crate::net::{LocalExec, Transport};
 
 /// Largest head of a response, and hyper's read buffer at most.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Fields of a response's head that hyper has room for without an allocation.
+const FIELDS_INLINE: usize = 100;
 
 /// What an HTTP/2 server may send of one response, and of all together, before it is asked for more: so
 /// much is held for a client that does not read.
@@ -48,6 +52,7 @@ pub(super) struct Own {
     connection: Connection<TokioIo<Transport>, Upload>,
     has_ended: bool,
     watch: Watch,
+    _counted: Counted,
 }
 
 /// An HTTP/2 connection, which has a task.
@@ -65,24 +70,27 @@ pub(super) type Sender = http2::SendRequest<Upload>;
 pub(super) struct Bare {
     pub(super) transport: Transport,
     pub(super) read: bytes::Bytes,
+    pub(super) _counted: Counted,
 }
 
 /// What became of a request, or the request again if it was not sent.
 type Sent = Result<Response<Incoming>, TrySendError<Request<Upload>>>;
 
 /// Begins HTTP/2, on a task of its own.
-pub(super) async fn share(transport: Transport) -> io::Result<Sender> {
+pub(super) async fn share(transport: Transport, counted: Counted) -> io::Result<Sender> {
     let (sender, connection) = http2::Builder::new(LocalExec)
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buf_size(SEND_BUFFER_BYTES)
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
         .handshake(TokioIo::new(transport))
         .await
         .map_err(io::Error::other)?;
     tokio::task::spawn_local(async move {
+        let _counted = counted;
         if let Err(error) = connection.await {
             tracing::debug!(%error, "an HTTP/2 connection to a server failed");
         }
@@ -92,14 +100,22 @@ pub(super) async fn share(transport: Transport) -> io::Result<Sender> {
 
 impl Link {
     /// Begins HTTP/1.
-    pub(super) async fn own(transport: Transport) -> io::Result<Self> {
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(HEAD_BYTES_MAX)
-            .handshake(TokioIo::new(transport))
-            .await
-            .map_err(io::Error::other)?;
+    pub(super) async fn own(
+        transport: Transport,
+        fields_max: usize,
+        counted: Counted,
+    ) -> io::Result<Self> {
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(HEAD_BYTES_MAX);
+        // For any other number hyper makes room at each response.
+        if fields_max != FIELDS_INLINE {
+            builder.max_headers(fields_max);
+        }
+        let (sender, connection) =
+            builder.handshake(TokioIo::new(transport)).await.map_err(io::Error::other)?;
         let watch = Watch::default();
-        Ok(Self::Own(Box::new(Own { sender, connection, has_ended: false, watch })))
+        let own = Own { sender, connection, has_ended: false, watch, _counted: counted };
+        Ok(Self::Own(Box::new(own)))
     }
 
     /// A further request on a connection that others use too.
@@ -117,7 +133,7 @@ impl Link {
     ) -> Option<Sent> {
         match self {
             Self::Own(own) => {
-                let Own { sender, connection, has_ended, watch } = &mut **own;
+                let Own { sender, connection, has_ended, watch, .. } = &mut **own;
                 let mut response = pin!(sender.try_send_request(request));
                 let poll_response = |cx: &mut Context<'_>| {
                     drive(connection, has_ended, cx);
@@ -177,8 +193,9 @@ impl Link {
             if own.has_ended { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        let parts = own.connection.into_parts();
-        Some(Bare { transport: parts.io.into_inner(), read: parts.read_buf })
+        let Own { connection, _counted: counted, .. } = *own;
+        let parts = connection.into_parts();
+        Some(Bare { transport: parts.io.into_inner(), read: parts.read_buf, _counted: counted })
     }
 }
 

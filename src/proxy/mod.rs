@@ -11,7 +11,9 @@
 
 mod activity;
 mod download;
+mod drain;
 mod error;
+mod event_end;
 mod exchange;
 mod group;
 mod headers;
@@ -34,11 +36,13 @@ use http::Method;
 use http::request::Parts;
 use ipnet::IpNet;
 
+use self::drain::Drain;
 use self::group::Group;
 use self::headers::Forwarding;
 use self::pool::Pools;
 use self::table::Table;
 use crate::config::schema::{self, DEFAULT_UPSTREAM, Route, Upstream};
+use crate::metrics::UpstreamMetrics;
 use crate::net::Peer;
 use crate::request_body::RequestBody;
 use crate::tls::TlsError;
@@ -47,6 +51,7 @@ use crate::tls::TlsError;
 #[derive(Debug)]
 pub struct Plan {
     table: Table,
+    groups: Vec<Arc<Group>>,
     /// Servers of all groups.
     slots: usize,
     tunnel_silence_max: Duration,
@@ -68,17 +73,23 @@ impl Plan {
             routes.push(Route::everything(DEFAULT_UPSTREAM));
         }
         let (mut groups, mut slots) = (Vec::new(), 0);
-        for upstream in &upstreams {
-            groups.push(Arc::new(Group::new(upstream, slots)?));
+        for (index, upstream) in upstreams.iter().enumerate() {
+            groups.push(Arc::new(Group::new(upstream, index, slots)?));
             slots += upstream.servers.len();
         }
         Ok(Self {
             table: Table::new(routes, &groups),
+            groups,
             slots,
             tunnel_silence_max: proxy.upgrade_idle_timeout.0,
             body_bytes_max: Some(proxy.body_bytes_max.0 as u64).filter(|max| *max > 0),
             trusted: proxy.trusted.iter().map(|network| network.0).collect(),
         })
+    }
+
+    /// What the groups are called, in their order.
+    pub fn upstreams(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().map(|group| &*group.name)
     }
 
     fn trusts(&self, peer: &Peer) -> bool {
@@ -91,13 +102,16 @@ impl Plan {
 pub struct Proxy {
     plan: Arc<Plan>,
     pools: Rc<Pools>,
+    drain: Drain,
+    /// Of the groups.
+    metrics: Vec<Arc<UpstreamMetrics>>,
 }
 
 impl Proxy {
-    /// A proxy with no connections yet.
-    pub fn new(plan: Arc<Plan>) -> Self {
+    /// A proxy with no connections yet. `metrics` are this shard's, of the plan's groups.
+    pub fn new(plan: Arc<Plan>, metrics: Vec<Arc<UpstreamMetrics>>) -> Self {
         let pools = Rc::new(Pools::new(plan.slots));
-        Self { plan, pools }
+        Self { plan, pools, drain: Drain::new(), metrics }
     }
 
     /// Finds out where a request goes, and makes it one to a server there; `None` if it is for us, and
@@ -128,7 +142,9 @@ impl Proxy {
             request_id: fastrand::u128(..),
         };
         let upgrade_silence_max = self.plan.tunnel_silence_max;
-        Ok(Some(Asking { pools: &self.pools, route, head, forwarding, upgrade_silence_max }))
+        let (pools, drain) = (&self.pools, &self.drain);
+        let metrics = &self.metrics[route.group.index];
+        Ok(Some(Asking { pools, route, head, forwarding, drain, metrics, upgrade_silence_max }))
     }
 
     /// Bounds a request's body.
@@ -139,8 +155,22 @@ impl Proxy {
         self.plan.body_bytes_max.map_or(Ok(()), |max| body.limit(max)).map_err(ProxyError::Body)
     }
 
+    /// Exchanges that may last for hours: streams of events and upgraded connections.
+    pub fn lasting(&self) -> usize {
+        self.drain.count()
+    }
+
+    /// The gateway drains: what may last for hours ends, one after the other, within `window`.
+    pub fn drain(&self, window: Duration) {
+        self.drain.begin(window);
+    }
+
     /// Closes the connections that nobody has used for long. Called now and then.
     pub fn tidy(&self, now: Instant) {
         self.pools.close_old(now);
+        for (group, metrics) in self.plan.groups.iter().zip(&self.metrics) {
+            let idle = group.servers.iter().map(|server| self.pools.idle(server.slot));
+            metrics.idle.set(idle.sum::<usize>() as u64);
+        }
     }
 }

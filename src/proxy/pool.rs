@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Context;
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::group::{Group, Limits, Place, Server};
 use super::link::{Link, Sender, share};
+use crate::metrics::{Counted, UpstreamMetrics};
 use crate::net::Transport;
 
 /// The connections, by the servers' slots.
@@ -75,6 +77,11 @@ impl Pools {
         }
     }
 
+    /// Connections to a server that no request uses.
+    pub(super) fn idle(&self, slot: usize) -> usize {
+        self.0[slot].borrow().idle.len()
+    }
+
     /// Closes what nobody has used for long, and what servers have closed.
     pub(super) fn close_old(&self, now: Instant) {
         for pool in &self.0 {
@@ -92,6 +99,7 @@ pub(super) async fn connect(
     group: &Group,
     server: &Server,
     is_http2: bool,
+    metrics: &Arc<UpstreamMetrics>,
 ) -> Result<Link, ConnectError> {
     let host = server.url.host();
     let connecting = async {
@@ -110,10 +118,11 @@ pub(super) async fn connect(
                 Transport::Sealed(Box::new(connector.connect(name, socket).await?.into()))
             }
         };
+        let counted = Counted::new(metrics, |metrics| &metrics.connections);
         if !is_http2 {
-            return Link::own(transport).await;
+            return Link::own(transport, group.limits.response_fields_max, counted).await;
         }
-        let sender = share(transport).await?;
+        let sender = share(transport, counted).await?;
         pools.0[server.slot].borrow_mut().shared = Some(sender.clone());
         Ok(Link::shared(sender))
     };

@@ -89,7 +89,7 @@ mod tests {
             routes.iter().map(|text| toml::from_str(text).expect("a route")).collect();
         let group = |name: &&str| {
             let servers = ["http://127.0.0.1:1".to_owned().try_into().expect("a URL")];
-            Arc::new(Group::new(&Upstream::new(name, servers.to_vec()), 0).expect("no TLS"))
+            Arc::new(Group::new(&Upstream::new(name, servers.to_vec()), 0, 0).expect("no TLS"))
         };
         let groups: Vec<_> = ["a", "b", "c", "d"].iter().map(group).collect();
         Table::new(routes, &groups)

@@ -141,7 +141,7 @@ pub struct Shard<H> {
 /// Part of the drain time over which ends are spread; the rest is for the last ones to be read.
 const DRAIN_SPREAD: f64 = 0.8;
 
-/// Time each of the gateway's streams adds to the spread, so that one with few streams is gone at
+/// Time each of the gateway's streams, and of the exchanges with app servers that may last, adds to the spread, so that one with few streams is gone at
 /// once: 500 clients a second come back elsewhere.
 const DRAIN_PER_STREAM: Duration = Duration::from_millis(2);
 
@@ -172,6 +172,8 @@ impl<H: Handler> Shard<H> {
             keepalive_timeout: server.keepalive_timeout.0,
             requests_max,
             body_rate_min: server.body_rate_min.0 as u64,
+            response_rate_min: server.response_rate_min.0 as u64,
+            send_timeout: server.send_timeout.0,
             limits: Limits {
                 head_bytes_max: server.header_bytes_max.0,
                 request_line_bytes_max: server.request_line_bytes_max.0,
@@ -200,7 +202,7 @@ impl<H: Handler> Shard<H> {
             Arc::clone(&cells),
         )?;
         let streams = Rc::new(RefCell::new(streams));
-        let proxy = Rc::new(Proxy::new(self.proxy));
+        let proxy = Rc::new(Proxy::new(self.proxy, self.metrics.upstreams(self.index)));
         let places = |name, (taken, max), addresses| {
             Places::new(taken, max, name, Arc::clone(&cells), addresses)
         };
@@ -246,7 +248,7 @@ impl<H: Handler> Shard<H> {
             accepting.spawn_local(public(listener, Some(tls))?.run(open));
         }
         tokio::task::spawn_local(internal.run(|_, _| ()));
-        tokio::task::spawn_local(close_old_connections(proxy));
+        tokio::task::spawn_local(close_old_connections(Rc::clone(&proxy)));
         let (sources, on_shard) = self.sources;
         tokio::task::spawn_local(sources.run(on_shard));
         if self.index == 0 {
@@ -256,8 +258,8 @@ impl<H: Handler> Shard<H> {
         let per_stream = DRAIN_PER_STREAM * self.metrics.shard_count() as u32;
         let longest = server.drain.0.mul_f64(DRAIN_SPREAD);
         let window = move |open: u32| per_stream.saturating_mul(open).min(longest);
-        let stopped =
-            wind_down(accepting, Rc::clone(&streams), cells, self.lifecycle, self.drained, window);
+        let lasting = (Rc::clone(&streams), proxy);
+        let stopped = wind_down(accepting, lasting, cells, self.lifecycle, self.drained, window);
         let (metrics, index) = (self.metrics, self.index);
         let alive = move |now| metrics.mark_alive(index, now);
         tokio::select! {
@@ -311,7 +313,7 @@ async fn close_old_connections(proxy: Rc<Proxy>) {
 /// Waits for the gateway to drain, then for it to stop, and sees the streams off.
 async fn wind_down(
     mut accepting: JoinSet<()>,
-    streams: Rc<RefCell<Streams>>,
+    (streams, proxy): (Rc<RefCell<Streams>>, Rc<Proxy>),
     metrics: Arc<ShardMetrics>,
     mut lifecycle: LifecycleWatch,
     drained: mpsc::Sender<()>,
@@ -320,8 +322,10 @@ async fn wind_down(
     lifecycle.reached(Lifecycle::Draining).await;
     // Until the last connection is counted. An error means that accepting panicked: it is over too.
     while accepting.join_next().await.is_some() {}
-    let window = window(streams.borrow().subscribers.len() as u32);
+    let open = streams.borrow().subscribers.len() + proxy.lasting();
+    let window = window(open as u32);
     streams.borrow_mut().drain(window);
+    proxy.drain(window);
     let empty = async {
         while metrics.connections[ListenerName::Public as usize].get() > 0 {
             sleep(DRAIN_POLL).await;

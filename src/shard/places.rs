@@ -77,6 +77,7 @@ impl From<Cut> for CutReason {
         match cut {
             Cut::SlowHead => Self::SlowHead,
             Cut::Idle => Self::Idle,
+            Cut::SlowReader => Self::SlowReader,
             Cut::Flood => Self::Flood,
         }
     }

@@ -50,8 +50,8 @@ fn address() -> impl Strategy<Value = SocketAddr> {
 }
 
 fn server() -> impl Strategy<Value = Server> {
-    let times = prop::array::uniform8(interval());
-    let sizes = prop::array::uniform4(bytes());
+    let times = prop::array::uniform9(interval());
+    let sizes = prop::array::uniform5(bytes());
     let counts = prop::array::uniform3(count());
     let smaller = any::<[u32; 4]>();
     let requests = 0..=COUNT_MAX as u64;
@@ -59,10 +59,12 @@ fn server() -> impl Strategy<Value = Server> {
     (address(), address(), times, sizes, counts, numbers).prop_map(
         |(listen, internal, times, sizes, counts, numbers)| {
             let (smaller, requests_per_connection_max, proxy_protocol) = numbers;
-            let [drain, header_timeout, keepalive_timeout, body_timeout, times @ ..] = times;
+            let [drain, header_timeout, keepalive_timeout, times @ ..] = times;
+            let [body_timeout, send_timeout, times @ ..] = times;
             let [tcp_user_timeout, tcp_keepalive, http2_window_timeout, http2_ping_interval] =
                 times;
-            let [header_bytes_max, request_line_bytes_max, body_rate_min, send_buffer] = sizes;
+            let [header_bytes_max, request_line_bytes_max, sizes @ ..] = sizes;
+            let [body_rate_min, response_rate_min, send_buffer] = sizes;
             let [shards, header_fields_max, connections_max] = counts;
             let [accept_backlog, connections_per_address_max, smaller @ ..] = smaller;
             let [http2_streams_max, http2_control_frames_max] = smaller;
@@ -79,6 +81,8 @@ fn server() -> impl Strategy<Value = Server> {
                 requests_per_connection_max,
                 body_timeout,
                 body_rate_min,
+                response_rate_min,
+                send_timeout,
                 connections_max,
                 connections_per_address_max,
                 accept_backlog,
@@ -257,9 +261,10 @@ fn proxy() -> impl Strategy<Value = Proxy> {
     let path = || "(/[a-z]{1,5}){0,3}/".prop_map(read::<PathPrefix>);
     let balance = prop_oneof![Just(Balance::LeastRequests), Just(Balance::RoundRobin)];
     let times = [interval(), interval(), interval(), interval(), interval()];
-    let numbers = (count(), count(), any::<u32>(), any::<bool>());
+    let numbers = (count(), count(), count(), any::<u32>(), any::<bool>());
     let upstream = (name(), vec(url(), 0..3), balance, times, numbers).prop_map(
-        |(name, servers, balance, times, (idle_max, requests_max, failures_max, http2))| {
+        |(name, servers, balance, times, numbers)| {
+            let (idle_max, requests_max, response_fields_max, failures_max, http2) = numbers;
             let [connect_timeout, response_timeout, body_timeout, keepalive, ejection] = times;
             Upstream {
                 http2,
@@ -267,6 +272,7 @@ fn proxy() -> impl Strategy<Value = Proxy> {
                 connect_timeout,
                 response_timeout,
                 body_timeout,
+                response_fields_max,
                 keepalive,
                 idle_max,
                 requests_max,

@@ -35,6 +35,24 @@ fn f37_a_response_that_is_given_no_window_is_reset_after_its_deadline() {
 }
 
 #[test]
+fn f37_a_body_whose_length_nobody_said_does_not_outlive_the_deadline() {
+    let origin = Origin::listen();
+    let gateway =
+        with("HTTP2_WINDOW_TIMEOUT", "300ms").arg("--upstream").arg(&origin.url()).start();
+    for window in [0, 10] {
+        let mut client = Http2::open(gateway.public, window);
+        let stream = client.get("/");
+        client.stop_reading(stream);
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let (_, mut server) = origin.answer(&format!("{head}20\r\n{}\r\n", "x".repeat(32)));
+        pause(Duration::from_millis(50));
+        // By now all of it is out of our hands, but for what h2 has no window for.
+        server.send("0\r\n\r\n");
+        assert_eq!(client.expect_reset(stream), CANCEL);
+    }
+}
+
+#[test]
 fn f37_a_stream_of_events_without_window_is_reset_and_its_neighbour_goes_on() {
     let gateway = with("HTTP2_WINDOW_TIMEOUT", "500ms").start();
     let mut client = Http2::open(gateway.public, WINDOW);

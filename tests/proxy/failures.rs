@@ -213,3 +213,27 @@ fn more_requests_than_a_server_may_have_are_a_503() {
     server.send(OK);
     first.read_response("GET").expect_status(200);
 }
+
+#[test]
+fn a_response_of_too_many_fields_is_a_502_that_names_the_bound() {
+    let origin = Origin::listen();
+    let answer = |fields: usize| {
+        format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n{}\r\nok", "x: y\r\n".repeat(fields - 1))
+    };
+    for (settings, max) in [("", 100), ("response_fields_max = 300", 300)] {
+        let gateway = with_group(&[&origin], &format!("failures_max = 1\n{settings}")).start();
+        let ask = |fields| {
+            let mut client = gateway.connect_public();
+            client.send_request("GET", "/", &[], b"");
+            let _server = origin.answer(&answer(fields));
+            client.read_response("GET")
+        };
+        ask(max).expect_status(200);
+        let response = ask(max + 1);
+        assert!(response.text().contains(&format!("response_fields_max ({max})")));
+        assert_eq!(response.expect_problem(502), format!("{PROBLEM}bad-upstream"));
+        // Nothing is wrong with the server.
+        ask(1).expect_status(200);
+        assert!(!gateway.log().iter().any(|line| line.contains("left out")));
+    }
+}

@@ -1,6 +1,8 @@
 //! What is between two hops stays there, and what tells the server who asks is the gateway's word.
 
-use crate::support::{Gateway, Origin, Request};
+use std::time::Duration;
+
+use crate::support::{Deadline, Gateway, Origin, Request};
 use crate::{OK, in_front_of};
 
 /// What the server gets of a request with these header lines.
@@ -204,4 +206,43 @@ fn a_path_that_servers_may_resolve_differently_is_refused() {
         let refused = client.request("GET", path, &[], b"");
         assert_eq!(refused.expect_problem(400), "urn:tidegate:problem:bad-path");
     }
+}
+
+#[test]
+fn f30_neither_a_client_nor_a_server_can_have_the_gateway_connect_elsewhere() {
+    let (origin, elsewhere) = (Origin::listen(), Origin::listen());
+    let gateway = in_front_of(&origin);
+    let secret = format!("{}/secret", elsewhere.url());
+    let host = elsewhere.address().to_string();
+    let mut client = gateway.connect_public();
+    client.send(format!("GET {secret} HTTP/1.1\r\nhost: {host}\r\n\r\n").as_bytes());
+    let (request, mut server) = origin.answer(&format!(
+        "HTTP/1.1 302 Found\r\nlocation: {secret}\r\nrefresh: 0; url={secret}\r\ncontent-length: 0\r\n\r\n"
+    ));
+    assert_eq!(request.line, "GET /secret HTTP/1.1");
+    let response = client.read_response("GET").expect_status(302);
+    assert_eq!(response.header("location"), Some(&*secret));
+    for (method, status) in [("GET", 307), ("POST", 308)] {
+        client.send_request(method, "/", &[], b"");
+        server.read_request();
+        server.send(&format!(
+            "HTTP/1.1 {status} There\r\nlocation: {secret}\r\ncontent-length: 0\r\n\r\n"
+        ));
+        client.read_response(method).expect_status(status);
+    }
+    // A target that is no path, and a tunnel.
+    for target in [&*host, "//elsewhere/", "*"] {
+        for method in ["GET", "CONNECT"] {
+            let mut client = gateway.connect_public();
+            client.send(format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n\r\n").as_bytes());
+            if let Some(mut server) =
+                origin.accept_within(Deadline::after(Duration::from_millis(100)))
+            {
+                server.read_request();
+                server.send(OK);
+            }
+            client.read_response("GET");
+        }
+    }
+    assert!(elsewhere.accept_within(Deadline::after(Duration::from_millis(100))).is_none());
 }

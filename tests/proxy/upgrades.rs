@@ -11,7 +11,7 @@ const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, 
 
 /// An upgraded connection: the client's side and the server's.
 #[track_caller]
-fn upgraded(gateway: &Gateway, origin: &Origin) -> (Connection, OriginConnection) {
+pub(crate) fn upgraded(gateway: &Gateway, origin: &Origin) -> (Connection, OriginConnection) {
     let mut client = gateway.connect_public();
     client.send(UPGRADE);
     let (request, mut server) = origin.answer(

@@ -58,6 +58,9 @@ pub struct Upstream {
     /// Longest silence within a body, of the client's or the server's.
     #[serde(default = "Upstream::default_body_timeout")]
     pub body_timeout: Interval,
+    /// Fields of a response's head, over HTTP/1.
+    #[serde(default = "Upstream::default_response_fields_max")]
+    pub response_fields_max: usize,
     /// How long a connection that nobody uses is kept.
     #[serde(default = "Upstream::default_keepalive")]
     pub keepalive: Interval,
@@ -98,6 +101,7 @@ impl Upstream {
             connect_timeout: Self::default_connect_timeout(),
             response_timeout: Self::default_response_timeout(),
             body_timeout: Self::default_body_timeout(),
+            response_fields_max: Self::default_response_fields_max(),
             keepalive: Self::default_keepalive(),
             idle_max: Self::default_idle_max(),
             requests_max: Self::default_requests_max(),
@@ -116,6 +120,10 @@ impl Upstream {
 
     fn default_body_timeout() -> Interval {
         Interval(Duration::from_secs(60))
+    }
+
+    fn default_response_fields_max() -> usize {
+        100
     }
 
     fn default_keepalive() -> Interval {

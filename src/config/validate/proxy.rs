@@ -59,6 +59,10 @@ fn faults_of(upstream: &Upstream) -> Vec<String> {
     for (key, time) in times.into_iter().filter(|(_, time)| *time < MILLISECOND) {
         faults.push(format!(".{key}` is {time}; it must be at least {MILLISECOND}"));
     }
+    if !(1..=ENTRIES_MAX).contains(&upstream.response_fields_max) {
+        let max = upstream.response_fields_max;
+        faults.push(format!(".response_fields_max` is {max}; it must be from 1 to 1000"));
+    }
     if upstream.requests_max == 0 {
         faults.push(".requests_max` is 0; it must be at least 1".into());
     }

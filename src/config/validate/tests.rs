@@ -82,6 +82,7 @@ fn every_range_names_its_key_value_and_bound() {
     assert_range(|c| { c.server.http2_window_timeout = ZERO; }, "server.http2_window_timeout", "0s", "least 1ms");
     assert_range(|c| { c.server.http2_ping_interval = ZERO; }, "server.http2_ping_interval", "0s", "least 1ms");
     assert_range(|c| { c.server.body_timeout = ZERO; }, "server.body_timeout", "0s", "least 1ms");
+    assert_range(|c| { c.server.send_timeout = ZERO; }, "server.send_timeout", "0s", "least 1ms");
     assert_range(|c| { c.server.accept_backlog = 0; }, "server.accept_backlog", "0", "least 1");
     assert_range(|c| { c.server.send_buffer = Bytes(1); }, "server.send_buffer", "1B", "least 4KiB");
     assert_range(|c| { c.server.send_buffer = Bytes::mib(1024); }, "server.send_buffer", "1GiB", "most 512MiB");
