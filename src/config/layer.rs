@@ -52,8 +52,9 @@ impl<'a> Layers<'a> {
             Ok(candidate) => candidate,
             Err(expected) => {
                 // A key that takes one of a few names does not list them for a number: ask again
-                // with text for better words.
-                let again = (!value.is_str()).then(|| Value::String(written.clone()));
+                // with text for better words. Of a list, the words are an entry's.
+                let again =
+                    (!value.is_str() && !value.is_array()).then(|| Value::String(written.clone()));
                 let as_text = again.and_then(|text| self.with(&key, text).err());
                 let expected = as_text.unwrap_or(expected);
                 let message = format!("`{key}` is {written}; {expected}");
