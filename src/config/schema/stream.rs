@@ -175,7 +175,7 @@ pub struct ControlChanges {
 /// What a parameter may be: `"[0-9]+"`, or with a value for who leaves it out,
 /// `{ pattern = "[0-9]+", default = "0" }`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(from = "WrittenParameter", into = "WrittenParameter")]
+#[serde(try_from = "WrittenParameter", into = "WrittenParameter")]
 pub struct Parameter {
     /// What a value has to match.
     pub pattern: Pattern,
@@ -187,30 +187,30 @@ pub struct Parameter {
 #[serde(
     untagged,
     deny_unknown_fields,
-    expecting = "expected parameters like \"[0-9]+\" or { pattern = \"[0-9]+\", default = \"0\" }, each \
-                 with a regular expression"
+    expecting = "expected parameters like \"[0-9]+\" or { pattern = \"[0-9]+\", default = \"0\" }"
 )]
 enum WrittenParameter {
-    Pattern(Pattern),
-    WithDefault { pattern: Pattern, default: String },
+    Pattern(String),
+    WithDefault { pattern: String, default: String },
 }
 
-impl From<WrittenParameter> for Parameter {
-    fn from(written: WrittenParameter) -> Self {
-        match written {
-            WrittenParameter::Pattern(pattern) => Self { pattern, default: None },
-            WrittenParameter::WithDefault { pattern, default } => {
-                Self { pattern, default: Some(default) }
-            }
-        }
+impl TryFrom<WrittenParameter> for Parameter {
+    type Error = String;
+
+    fn try_from(written: WrittenParameter) -> Result<Self, String> {
+        let (pattern, default) = match written {
+            WrittenParameter::Pattern(pattern) => (pattern, None),
+            WrittenParameter::WithDefault { pattern, default } => (pattern, Some(default)),
+        };
+        Ok(Self { pattern: pattern.try_into()?, default })
     }
 }
 
 impl From<Parameter> for WrittenParameter {
     fn from(Parameter { pattern, default }: Parameter) -> Self {
         match default {
-            None => Self::Pattern(pattern),
-            Some(default) => Self::WithDefault { pattern, default },
+            None => Self::Pattern(pattern.into()),
+            Some(default) => Self::WithDefault { pattern: pattern.into(), default },
         }
     }
 }
