@@ -11,7 +11,20 @@ const LAYERS: &[(u8, &[&str])] = &[
     (5, &["main", "cli", "gateway"]),
     (4, &["shard", "admin"]),
     (3, &["http", "subscribe", "publish", "proxy", "source", "dialects", "brokers"]),
-    (2, &["alarm", "auth", "durable", "net", "pace", "request_body", "tls"]),
+    (
+        2,
+        &[
+            "alarm",
+            "auth",
+            "durable",
+            "event_stream",
+            "interest",
+            "net",
+            "pace",
+            "request_body",
+            "tls",
+        ],
+    ),
     // `config` is plain data: everything from layer 2 up may read it, the core may not.
     (1, &["hub", "history", "journal", "config"]),
     (0, &["event", "sse", "topic", "query", "sync", "error", "metrics"]),

@@ -195,6 +195,13 @@ impl History {
         self.enforce_bounds(now);
     }
 
+    /// Begins a topic behind `seq`. Nothing is known of what may have been before.
+    pub fn begin(&mut self, topic: &Topic, seq: u64) {
+        let key = self.find_or_add(topic);
+        self.forgettings += 1;
+        self.topics[key].begin(seq, self.forgettings);
+    }
+
     /// The log has come to its end: what was before `first` is not known any more.
     pub fn begins_after(&mut self, unknown_to: u64) {
         self.forgettings += 1;

@@ -97,6 +97,12 @@ impl TopicHistory {
         }
     }
 
+    /// It is new, behind `seq`.
+    pub(super) fn begin(&mut self, seq: u64, at: u64) {
+        self.known_only_after(seq, at);
+        self.last = self.last.max(seq);
+    }
+
     pub(super) fn text(&self) -> &str {
         self.name.as_ref().map_or(BROADCAST, Topic::as_str)
     }

@@ -1,5 +1,7 @@
 //! The public listener's routes: streams of ours, and the app servers' answers to everything else.
 
+use std::rc::Rc;
+
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response};
@@ -10,8 +12,8 @@ use super::response::no_content;
 use super::{Answer, RequestBody, ResponseBody, method_not_allowed, not_found, problem};
 use crate::error::Problem;
 use crate::net::Peer;
-use crate::proxy::{Download, Exchange, Proxy, ProxyError};
-use crate::subscribe::Found;
+use crate::proxy::{Download, Exchange, Proxy, ProxyError, Reply};
+use crate::subscribe::{Found, Routes};
 
 /// Header fields of every stream, apart from what each HTTP version adds.
 pub const STREAM_HEADERS: [(&str, &str); 4] = [
@@ -60,7 +62,8 @@ fn open<S>(found: &Found<'_>, head: &Parts, body: &RequestBody) -> Answer<S> {
 
 /// Has an app server answer.
 pub async fn forward<S>(
-    proxy: &Proxy,
+    proxy: &Rc<Proxy>,
+    routes: &Routes,
     head: &Parts,
     body: &mut RequestBody,
     peer: &Peer,
@@ -73,12 +76,16 @@ pub async fn forward<S>(
         Err(error) => return Answer::Response(problem(&Problem::from(&error))),
     };
     let sent = match proxy.bound(body) {
-        Ok(()) => asking.send(body.take()).await,
+        Ok(()) => proxy.exchange(asking, body.take()).await,
         Err(error) => Err(error),
     };
     match sent {
-        Ok(Exchange::Response(response)) => Answer::Response(response.map(proxied)),
-        Ok(Exchange::Upgrade(response, tunnel)) => {
+        Ok(Reply::Own(Exchange::Response(response))) => Answer::Response(response.map(proxied)),
+        Ok(Reply::Shared(seat)) => {
+            let (topic, begins, fields) = (seat.topic(), seat.begins(), seat.fields());
+            Answer::Stream(routes.share(head, topic, begins, fields, seat.interest))
+        }
+        Ok(Reply::Own(Exchange::Upgrade(response, tunnel))) => {
             Answer::Upgrade(response.map(proxied), Box::new(tunnel))
         }
         Err(error) => {

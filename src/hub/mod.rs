@@ -28,6 +28,7 @@ use crate::event::{Destination, Event};
 use crate::history::{Bounds, History, Loss, Page, PageRequest, Place, Retain, Totals, Wants};
 use crate::sse::{Draft, Epoch, EventId};
 use crate::sync::{Mailbox, Outcome, Settled, Ticket};
+use crate::topic::Topic;
 
 /// Topics looked through for what is too old with each [`Hub::tidy`].
 const EXPIRE_TOPICS: usize = 5_000;
@@ -45,6 +46,8 @@ pub struct Submission {
     pub retain: Option<Retain>,
     /// Recognises it when it is sent again.
     pub key: Option<Key>,
+    /// Whether its topics are over.
+    pub is_last: bool,
 }
 
 /// Why nothing of a batch was published.
@@ -267,6 +270,15 @@ impl Hub {
         self.order().take_back(self, outcome);
     }
 
+    /// Begins a topic that is new: whoever has a cursor from before is told that something is missing.
+    /// Returns where it begins.
+    pub fn begin(&self, topic: &Topic) -> EventId {
+        let mut order = self.order();
+        let seq = order.ordered;
+        order.history.begin(topic, seq);
+        self.id(seq)
+    }
+
     /// The last `seq` that is in every mailbox.
     pub fn head(&self) -> u64 {
         self.head.load(Ordering::Acquire)
@@ -435,14 +447,14 @@ impl Order {
         submission: Submission,
         now: Instant,
     ) -> OrderedEvent {
-        let Submission { mut to, draft, ttl, retain, key } = submission;
+        let Submission { mut to, draft, ttl, retain, key, is_last } = submission;
         self.history.share_names(&mut to);
         let frame = draft.seal(hub.id(seq));
         let expires = ttl.and_then(|ttl| now.checked_add(ttl));
         if let Some(key) = &key {
             self.keys.add(key.clone(), Published { first: seq, count: 1 }, now);
         }
-        let event = Arc::new(Event { seq, to, frame, accepted: now, expires });
+        let event = Arc::new(Event { seq, to, frame, accepted: now, expires, is_last });
         OrderedEvent { event, retain, key }
     }
 

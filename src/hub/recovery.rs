@@ -55,6 +55,12 @@ impl Recovery {
     }
 
     fn take_record(&mut self, record: &journal::Record<'_>) -> Option<()> {
+        if let journal::To::Topics(names) = record.to
+            && names.iter().any(Topic::is_private_name)
+        {
+            // Who was given the topic is not known any more, and it is never given again.
+            return Some(());
+        }
         let event = self.event(record)?;
         let retain = match record.retain {
             journal::Retain::No => None,
@@ -83,7 +89,7 @@ impl Recovery {
         let frame = Frame::from_chunk(record.frame)?;
         let accepted = self.clock.instant(record.accepted_ms);
         let expires = record.expires_ms.map(|ms| self.clock.instant(ms));
-        Some(Arc::new(Event { seq: record.seq, to, frame, accepted, expires }))
+        Some(Arc::new(Event { seq: record.seq, to, frame, accepted, expires, is_last: false }))
     }
 
     /// The log has been read.

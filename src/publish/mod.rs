@@ -187,7 +187,7 @@ fn submission(
         false => Retain::Keep(name),
     });
     let key = key.map(|key| Key::Event(key.as_bytes().into()));
-    Ok(Submission { to, draft: Draft::new(&fields), ttl, retain, key })
+    Ok(Submission { to, draft: Draft::new(&fields), ttl, retain, key, is_last: false })
 }
 
 fn check_key(key: &[u8]) -> Result<(), Fault> {

@@ -217,7 +217,7 @@ impl Handler for Public {
         if let Some(found) = self.routes.find(&head) {
             return public::subscribe(&found, &head, body);
         }
-        public::forward(&self.proxy, &head, body, peer).await
+        public::forward(&self.proxy, &self.routes, &head, body, peer).await
     }
 
     fn open(&self, subscription: Subscription) -> Response<StreamBody> {

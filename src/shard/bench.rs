@@ -122,6 +122,7 @@ impl Fanout {
             limit: None,
             max_duration: None,
             fields: HeaderMap::new(),
+            interest: None,
         };
         let permit = self.places.take(Ipv4Addr::LOCALHOST.into());
         let permit = permit.expect("addresses are not counted here");

@@ -11,6 +11,7 @@ use super::sweep::SLICE;
 use crate::config::schema::Slow;
 use crate::event::Event;
 use crate::metrics::{Closed, Dropped};
+use crate::sse::EndReason;
 
 /// Events taken from the mailbox between two looks at the time. Each may match every audience.
 const EVENTS_PER_LOOK: usize = 16;
@@ -64,6 +65,9 @@ impl Streams {
         for key in matching.drain(..) {
             let audience = &mut self.audiences[key];
             let StreamRoute { bounds, slow, .. } = self.routes[audience.route];
+            if event.is_last {
+                self.over.extend_from_slice(&audience.members);
+            }
             if audience.has_readers() {
                 audience.log.push(Arc::clone(&event), bounds);
                 crowded |= audience.log.is_half_full(bounds);
@@ -96,6 +100,9 @@ impl Streams {
             }
         }
         self.matching = matching;
+        while let Some(stream) = self.over.pop() {
+            self.finish(stream, EndReason::Upstream);
+        }
         while let Some(stream) = self.overrun.pop() {
             match self.routes[self.subscribers[stream].route].slow {
                 Slow::Disconnect => self.close(stream, Closed::Slow),

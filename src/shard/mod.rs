@@ -202,7 +202,12 @@ impl<H: Handler> Shard<H> {
             Arc::clone(&cells),
         )?;
         let streams = Rc::new(RefCell::new(streams));
-        let proxy = Rc::new(Proxy::new(self.proxy, self.metrics.upstreams(self.index)));
+        let proxy = Rc::new(Proxy::new(
+            self.proxy,
+            self.metrics.upstreams(self.index),
+            Arc::clone(&self.hub),
+            self.config.publish.event_bytes_max.0,
+        ));
         let places = |name, (taken, max), addresses| {
             Places::new(taken, max, name, Arc::clone(&cells), addresses)
         };

@@ -150,6 +150,7 @@ impl Gateway {
             limit: None,
             max_duration: None,
             fields: HeaderMap::new(),
+            interest: None,
         };
         let shard = rng.usize(..SHARDS);
         let streams = &mut self.shards[shard];
@@ -297,7 +298,7 @@ fn submission(rng: &mut Rng) -> Submission {
     });
     let data = "x".repeat(rng.usize(0..30) * rng.usize(0..8));
     let draft = Draft::new(&Fields { data: &data, ..Fields::default() });
-    Submission { to, draft, ttl: None, retain, key: None }
+    Submission { to, draft, ttl: None, retain, key: None, is_last: false }
 }
 
 fn client(rng: &mut Rng) -> Client {

@@ -2,7 +2,7 @@
 //! goes. The rest of a stream's life is in `open`, `deliver` (events come), `sweep` (bytes go) and
 //! `timers` (time passes).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ use super::wheel::{Tick, Wheel};
 use crate::config::schema::{Config, Slow};
 use crate::event::Event;
 use crate::hub::{EventMailbox, Hub};
+use crate::interest::Interest;
 use crate::metrics::{Closed, Dropped, Protocol, Replayed, ShardMetrics};
 use crate::sse::{EndReason, GapReason};
 use crate::subscribe::Routes;
@@ -78,6 +79,10 @@ pub(super) struct Streams {
     pub(super) matching: Vec<AudienceKey>,
     pub(super) taken: Vec<Arc<Event>>,
     pub(super) overrun: Vec<StreamKey>,
+    /// Streams whose topics are over, while an event is delivered.
+    pub(super) over: Vec<StreamKey>,
+    /// What is fetched for audiences, as long as they are there.
+    pub(super) interests: HashMap<AudienceKey, Interest>,
 
     started: Instant,
     /// The time, as of the last look or the last write.
@@ -120,6 +125,8 @@ impl Streams {
             matching: Vec::new(),
             taken: Vec::new(),
             overrun: Vec::new(),
+            over: Vec::new(),
+            interests: HashMap::new(),
             started: now,
             now,
             tick: Tick(0),
@@ -273,6 +280,7 @@ impl Streams {
             self.audiences.remove(audience_key);
             self.batches.forget(audience_key);
             self.pages.forget(audience_key);
+            self.interests.remove(&audience_key);
         }
         self.metrics.topics.set(self.audiences.topics() as u64);
     }

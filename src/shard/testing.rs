@@ -24,5 +24,5 @@ pub(super) fn event_to(seq: u64, topics: &[&str]) -> Arc<Event> {
 fn make(seq: u64, data: &str, to: Destination) -> Arc<Event> {
     let frame = Draft::new(&Fields { data, ..Fields::default() })
         .seal(EventId { epoch: Epoch::new(0), seq });
-    Arc::new(Event { seq, to, frame, accepted: Instant::now(), expires: None })
+    Arc::new(Event { seq, to, frame, accepted: Instant::now(), expires: None, is_last: false })
 }

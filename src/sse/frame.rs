@@ -53,6 +53,15 @@ impl Draft {
         Self { buffer }
     }
 
+    /// An empty comment. With an id it moves the client's cursor: no event is dispatched, since there
+    /// is no data, but "set the last event ID string … to the last event ID buffer" comes first (WHATWG
+    /// HTML 9.2.6).
+    pub fn comment() -> Self {
+        let mut buffer = vec![0; HEADROOM];
+        buffer.extend_from_slice(b":\n\n\r\n");
+        Self { buffer }
+    }
+
     /// Bytes this event takes in memory.
     pub fn size(&self) -> usize {
         self.buffer.len()
@@ -196,12 +205,9 @@ impl Frame {
     }
 }
 
-/// A comment that moves the client's cursor: no event is dispatched, since there is no data, but
-/// "set the last event ID string … to the last event ID buffer" comes first (WHATWG HTML 9.2.6).
+/// A comment that moves the client's cursor.
 pub fn comment(id: EventId) -> Frame {
-    let mut buffer = vec![0; HEADROOM];
-    buffer.extend_from_slice(b":\n\n\r\n");
-    Draft { buffer }.seal(id)
+    Draft::comment().seal(id)
 }
 
 /// A reconnect delay, and a cursor if there is one: no event is dispatched.

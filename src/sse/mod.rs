@@ -14,3 +14,6 @@ pub use cursor::{Cursor, Epoch, EventId};
 pub use frame::{Draft, Fields, Frame, comment, encoded_len, retry};
 pub use parse::{Item, Message, Parser};
 pub use reason::{EndReason, GapReason};
+
+/// The header field by which a client says what it has already.
+pub const LAST_EVENT_ID: &str = "last-event-id";

@@ -44,12 +44,14 @@ pub enum EndReason {
     Shutdown,
     /// More streams wanted to be told of the past at once than may.
     Shed,
+    /// The app server's stream that it shared with others is over.
+    Upstream,
 }
 
 impl EndReason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 5] =
-        [Self::MaxLifetime, Self::Limit, Self::Drain, Self::Shutdown, Self::Shed];
+    pub const ALL: [Self; 6] =
+        [Self::MaxLifetime, Self::Limit, Self::Drain, Self::Shutdown, Self::Shed, Self::Upstream];
 
     /// The word on the wire and in labels.
     pub const fn as_str(self) -> &'static str {
@@ -59,6 +61,7 @@ impl EndReason {
             Self::Drain => "drain",
             Self::Shutdown => "shutdown",
             Self::Shed => "shed",
+            Self::Upstream => "upstream",
         }
     }
 }

@@ -8,8 +8,9 @@ use http::request::Parts;
 
 use super::routes::RouteId;
 use crate::config::units::Interval;
+use crate::interest::Interest;
 use crate::query;
-use crate::sse::Cursor;
+use crate::sse::{Cursor, LAST_EVENT_ID};
 use crate::topic::{Filter, TOPIC_BYTES_MAX, TopicError};
 
 /// A valid wish for a stream.
@@ -28,6 +29,8 @@ pub struct Subscription {
     pub max_duration: Option<Duration>,
     /// Header fields of the response beside those of every stream.
     pub fields: HeaderMap,
+    /// Held for as long as the stream is there, by a stream of events that are fetched for it.
+    pub interest: Option<Interest>,
 }
 
 /// Why a request is not a subscription. All of them are the client's to mend; none is worth a
@@ -188,11 +191,17 @@ pub(super) fn parse(
     filters.dedup();
     // A header is what a reconnecting client sends by itself; the query's value may be as old as
     // the page.
-    let header = head.headers.get("last-event-id");
-    if let Some(header) = header.filter(|header| !header.is_empty()) {
-        cursor = Cursor::parse(header.as_bytes());
+    if let Some(header) = cursor_of(&head.headers) {
+        cursor = header;
     }
-    Ok(Subscription { route, filters: filters.into(), cursor, limit, max_duration, fields })
+    let (filters, interest) = (filters.into(), None);
+    Ok(Subscription { route, filters, cursor, limit, max_duration, fields, interest })
+}
+
+/// The cursor that a reconnecting client sends by itself.
+pub(super) fn cursor_of(headers: &HeaderMap) -> Option<Cursor> {
+    let header = headers.get(LAST_EVENT_ID).filter(|header| !header.is_empty());
+    header.map(|header| Cursor::parse(header.as_bytes()))
 }
 
 fn accepts_event_stream(headers: &HeaderMap) -> bool {

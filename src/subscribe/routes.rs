@@ -10,10 +10,12 @@ use matchit::{Params, Router};
 use super::control::reserved;
 use super::cors;
 use super::parameters::Parameters;
-use super::request::{SubscribeError, Subscription, parse, topics_of};
-use crate::config::schema::{Stream, StreamRoute};
+use super::request::{SubscribeError, Subscription, cursor_of, parse, topics_of};
+use crate::config::schema::{HeartbeatKind, Stream, StreamRoute};
 use crate::config::web::{HostPattern, without_port};
-use crate::topic::Filter;
+use crate::interest::Interest;
+use crate::sse::{Cursor, EventId};
+use crate::topic::{Filter, Topic};
 
 /// A route's place among the routes: small, since every stream has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -30,6 +32,8 @@ impl RouteId {
 #[derive(Debug)]
 pub struct Routes {
     routes: Vec<Route>,
+    /// The settings of streams that a server shares: they have its paths, and topics of ours.
+    shared: Route,
     /// By host, the most specific first, and then by path.
     paths: Vec<(HostPattern, Router<RouteId>)>,
 }
@@ -64,7 +68,8 @@ impl Routes {
     pub fn new(stream: &Stream) -> Self {
         let default = [StreamRoute::events()];
         let given = if stream.routes.is_empty() { &default[..] } else { &stream.routes };
-        let mut routes = Self { routes: Vec::new(), paths: Vec::new() };
+        let shared = Route::shared(stream, given.len());
+        let mut routes = Self { routes: Vec::new(), shared, paths: Vec::new() };
         for route in given {
             routes.add(stream, route);
         }
@@ -73,8 +78,7 @@ impl Routes {
     }
 
     fn add(&mut self, stream: &Stream, route: &StreamRoute) {
-        let id =
-            RouteId(u16::try_from(self.routes.len()).expect("a configuration has 1000 at most"));
+        let id = RouteId::at(self.routes.len());
         let topics = match route.topics_from_query {
             true => Topics::Query,
             false => Topics::Templates(Parameters::new(route)),
@@ -97,9 +101,36 @@ impl Routes {
         Some(Found { route: &self.routes[found.value.index()], in_path: found.params })
     }
 
+    /// The subscription of a client that reads a shared stream of a server's. The first one reads it
+    /// from where it begins.
+    pub fn share(
+        &self,
+        head: &Parts,
+        topic: Topic,
+        begins: Option<EventId>,
+        fields: HeaderMap,
+        interest: Interest,
+    ) -> Subscription {
+        let cursor = cursor_of(&head.headers).unwrap_or(Cursor::Live);
+        let cursor = match (cursor, begins) {
+            // What it has said was for the server, which has heard it.
+            (Cursor::Live | Cursor::Unreadable, Some(begins)) => Cursor::At(begins),
+            (cursor, _) => cursor,
+        };
+        Subscription {
+            route: self.shared.id,
+            filters: [Filter::Exact(topic)].into(),
+            cursor,
+            limit: None,
+            max_duration: None,
+            fields,
+            interest: Some(interest),
+        }
+    }
+
     /// The settings of each route, by its id.
     pub fn settings(&self) -> impl Iterator<Item = &Stream> {
-        self.routes.iter().map(|route| &route.settings)
+        self.routes.iter().chain([&self.shared]).map(|route| &route.settings)
     }
 
     /// The names that publishers may not use: those that control events have on any route.
@@ -108,7 +139,25 @@ impl Routes {
     }
 }
 
+impl RouteId {
+    fn at(index: usize) -> Self {
+        Self(u16::try_from(index).expect("a configuration has 1000 routes at most"))
+    }
+}
+
 impl Route {
+    /// The stream is the server's: of ours are only the gap, without which there is no sharing, and the
+    /// comments that keep it alive.
+    fn shared(stream: &Stream, index: usize) -> Self {
+        let mut settings = stream.of_route(&StreamRoute::events());
+        settings.control.hello.clear();
+        settings.control.end.clear();
+        settings.heartbeat_kind = HeartbeatKind::Comment;
+        settings.resume = true;
+        settings.broadcast = false;
+        Self { id: RouteId::at(index), settings, topics: Topics::Query }
+    }
+
     /// Reads a subscription to these topics, with the settings of this route, from a request's head.
     ///
     /// # Errors

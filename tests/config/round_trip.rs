@@ -285,22 +285,27 @@ fn proxy() -> impl Strategy<Value = Proxy> {
     let methods = vec("[A-Z]{1,8}".prop_map(read::<MethodName>), 0..3);
     let host_header = prop_oneof![Just(HostHeader::Client), Just(HostHeader::Server)];
     let changes = (fields(), vec(field(), 0..3), fields(), vec(field(), 0..3));
-    let route = (host(), path(), methods, name(), prop::option::of(path()), host_header, changes)
-        .prop_map(|(host, path, methods, upstream, rewrite, host_header, changes)| {
-            let (request_set, request_remove, response_set, response_remove) = changes;
-            Route {
-                host,
-                path,
-                methods,
-                upstream,
-                rewrite,
-                host_header,
-                request_set,
-                request_remove,
-                response_set,
-                response_remove,
-            }
-        });
+    let sharing = (any::<bool>(), vec(field(), 0..3));
+    let route =
+        (host(), path(), methods, name(), prop::option::of(path()), host_header, changes, sharing)
+            .prop_map(|(host, path, methods, upstream, rewrite, host_header, changes, sharing)| {
+                let (collapse, collapse_headers) = sharing;
+                let (request_set, request_remove, response_set, response_remove) = changes;
+                Route {
+                    host,
+                    path,
+                    methods,
+                    upstream,
+                    rewrite,
+                    host_header,
+                    request_set,
+                    request_remove,
+                    response_set,
+                    response_remove,
+                    collapse,
+                    collapse_headers,
+                }
+            });
     let network = (any::<[u8; 4]>(), 0..=32_u8)
         .prop_map(|([a, b, c, d], bits)| read::<Network>(format!("{a}.{b}.{c}.{d}/{bits}")));
     let url = prop::option::of(url()).prop_map(OptionalUrl);
