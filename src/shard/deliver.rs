@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::route::StreamRoute;
 use super::streams::Streams;
 use super::subscriber::Sink;
 use super::sweep::SLICE;
@@ -63,7 +62,7 @@ impl Streams {
         self.audiences.matching(&event, &mut matching);
         for key in matching.drain(..) {
             let audience = &mut self.audiences[key];
-            let StreamRoute { bounds, slow, .. } = self.routes[audience.route];
+            let bounds = audience.kind.bounds;
             if audience.has_readers() {
                 audience.log.push(Arc::clone(&event), bounds);
                 crowded |= audience.log.is_half_full(bounds);
@@ -81,12 +80,13 @@ impl Streams {
                 let dropped = ring.push(Arc::clone(&event));
                 self.metrics.ring_frames.add(1);
                 self.metrics.ring_frames.sub(dropped);
-                match slow {
-                    _ if dropped == 0 => {}
-                    Slow::DropOldest => {
-                        self.metrics.events_dropped[Dropped::Slow as usize].add(dropped);
+                if dropped > 0 {
+                    match self.routes[audience.kind.route].slow {
+                        Slow::DropOldest => {
+                            self.metrics.events_dropped[Dropped::Slow as usize].add(dropped);
+                        }
+                        Slow::CatchUp | Slow::Disconnect => self.overrun.push(stream),
                     }
-                    Slow::CatchUp | Slow::Disconnect => self.overrun.push(stream),
                 }
                 if let Sink::Body(_, waker) = &mut subscriber.sink
                     && let Some(waker) = waker.take()

@@ -118,7 +118,7 @@ impl Streams {
         let opened = self.tick;
         let (ends, end_reason) = self.lifetime(route_id, max_duration);
         let route = &self.routes[route_id];
-        let audience_key = self.audiences.find_or_make(route_id, route.broadcast, filters);
+        let audience_key = self.audiences.find_or_make(route.kind(route_id), filters);
         // As if last heard some time ago, so that streams which open together do not beat together.
         let half_a_beat = Tick::at_ms(route.heartbeat_ms.unwrap_or(0) / 2);
         let heard = Tick(opened.0.saturating_sub(fastrand::u32(0..=half_a_beat.0)));
