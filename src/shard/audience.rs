@@ -9,6 +9,7 @@ use slab::Slab;
 
 use super::index::{AudienceKey, Index};
 use super::log::Log;
+use super::ring::RingBounds;
 use crate::event::{Destination, Event};
 use crate::history::Wants;
 use crate::subscribe::RouteId;
@@ -16,12 +17,21 @@ use crate::topic::Filter;
 
 pub(super) type StreamKey = usize;
 
+/// What differs between audiences with the same filters. Here and not only with the route, since every
+/// delivery looks at it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    /// The route of its streams.
+    pub(super) route: RouteId,
+    /// Whether they get what goes to everyone.
+    pub(super) broadcast: bool,
+    /// What may wait in its log, and in the ring of one of its streams.
+    pub(super) bounds: RingBounds,
+}
+
 pub(super) struct Audience {
     filters: Rc<[Filter]>,
-    /// The route of its streams, which says what differs from other streams with these filters.
-    pub(super) route: RouteId,
-    /// Whether it gets what goes to everyone.
-    broadcast: bool,
+    pub(super) kind: Kind,
     /// What not every member has been sent.
     pub(super) log: Log,
     /// Streams that read from `log`, and those in `behind`.
@@ -41,7 +51,7 @@ pub(super) struct Audience {
 impl Audience {
     /// What its streams get.
     pub(super) fn wants(&self) -> Wants<'_> {
-        Wants { filters: &self.filters, everyone: self.broadcast }
+        Wants { filters: &self.filters, everyone: self.kind.broadcast }
     }
 
     /// Has every member visited. Those not yet visited in a round that is under way come first.
@@ -103,23 +113,16 @@ pub(super) struct Audiences {
 }
 
 impl Audiences {
-    /// The audience of a route with these filters, made if there is none. `broadcast` is whether the
-    /// route's streams get what goes to everyone.
-    pub(super) fn find_or_make(
-        &mut self,
-        route: RouteId,
-        broadcast: bool,
-        filters: Box<[Filter]>,
-    ) -> AudienceKey {
-        let of_route = self.by_filters.entry(route).or_default();
+    /// The audience of this kind with these filters, made if there is none.
+    pub(super) fn find_or_make(&mut self, kind: Kind, filters: Box<[Filter]>) -> AudienceKey {
+        let of_route = self.by_filters.entry(kind.route).or_default();
         if let Some(&key) = of_route.get(&*filters) {
             return key;
         }
         let filters: Rc<[Filter]> = filters.into();
         let key = self.slab.insert(Box::new(Audience {
             filters: Rc::clone(&filters),
-            route,
-            broadcast,
+            kind,
             log: Log::default(),
             members: Vec::new(),
             behind: Vec::new(),
@@ -142,7 +145,7 @@ impl Audiences {
         for filter in &*audience.filters {
             self.index.remove(filter, key);
         }
-        if let Some(of_route) = self.by_filters.get_mut(&audience.route) {
+        if let Some(of_route) = self.by_filters.get_mut(&audience.kind.route) {
             of_route.remove(&audience.filters);
         }
         if self.slab.is_empty() {
@@ -154,7 +157,7 @@ impl Audiences {
     pub(super) fn matching(&mut self, event: &Event, matching: &mut Vec<AudienceKey>) {
         match &event.to {
             Destination::Everyone => {
-                let wanting = self.slab.iter().filter(|(_, audience)| audience.broadcast);
+                let wanting = self.slab.iter().filter(|(_, audience)| audience.kind.broadcast);
                 matching.extend(wanting.map(|(key, _)| key));
             }
             Destination::Topics(topics) => {
@@ -230,7 +233,7 @@ mod tests {
         ) {
             let mut audiences = Audiences::default();
             let filters = [Filter::parse("t").unwrap()];
-            let key = audiences.find_or_make(RouteId::default(), true, filters.into());
+            let key = audiences.find_or_make(super::super::testing::kind(), filters.into());
             let audience = &mut audiences[key];
             let mut pending = BTreeSet::new();
             let mut joined = 0;
@@ -269,7 +272,7 @@ mod tests {
     fn an_event_with_two_matching_topics_is_matched_once() {
         let mut audiences = Audiences::default();
         let filters = ["a", "b", "*"].map(|text| Filter::parse(text).unwrap());
-        let key = audiences.find_or_make(RouteId::default(), true, filters.into());
+        let key = audiences.find_or_make(super::super::testing::kind(), filters.into());
         let mut matching = Vec::new();
         let event = super::super::testing::event_to(1, &["a", "b"]);
         audiences.matching(&event, &mut matching);

@@ -12,7 +12,7 @@ use std::time::Instant;
 use http::HeaderMap;
 use tokio::runtime::{self, Runtime};
 
-use super::audience::Audiences;
+use super::audience::{Audiences, Kind};
 use super::index::AudienceKey;
 use super::places::Places;
 use super::ring::{self, RingBounds};
@@ -37,7 +37,9 @@ pub struct Matcher {
 impl Matcher {
     /// Adds a subscription set, which becomes an audience unless it is one.
     pub fn subscribe(&mut self, filters: Box<[Filter]>) {
-        self.audiences.find_or_make(RouteId::default(), true, filters);
+        let bounds = RingBounds { frames_max: 256, bytes_max: 1 << 20 };
+        let kind = Kind { route: RouteId::default(), broadcast: true, bounds };
+        self.audiences.find_or_make(kind, filters);
     }
 
     /// How many audiences `event` goes to. An audience remembers the `seq` that it last matched, so

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::route::StreamRoute;
 use super::streams::Streams;
 use super::subscriber::Sink;
 use super::sweep::SLICE;
@@ -62,12 +61,13 @@ impl Streams {
         let mut crowded = false;
         let mut matching = std::mem::take(&mut self.matching);
         self.audiences.matching(&event, &mut matching);
+        if event.is_last {
+            let members = matching.iter().flat_map(|&key| &self.audiences[key].members);
+            self.over.extend(members);
+        }
         for key in matching.drain(..) {
             let audience = &mut self.audiences[key];
-            let StreamRoute { bounds, slow, .. } = self.routes[audience.route];
-            if event.is_last {
-                self.over.extend_from_slice(&audience.members);
-            }
+            let bounds = audience.kind.bounds;
             if audience.has_readers() {
                 audience.log.push(Arc::clone(&event), bounds);
                 crowded |= audience.log.is_half_full(bounds);
@@ -85,12 +85,13 @@ impl Streams {
                 let dropped = ring.push(Arc::clone(&event));
                 self.metrics.ring_frames.add(1);
                 self.metrics.ring_frames.sub(dropped);
-                match slow {
-                    _ if dropped == 0 => {}
-                    Slow::DropOldest => {
-                        self.metrics.events_dropped[Dropped::Slow as usize].add(dropped);
+                if dropped > 0 {
+                    match self.routes[audience.kind.route].slow {
+                        Slow::DropOldest => {
+                            self.metrics.events_dropped[Dropped::Slow as usize].add(dropped);
+                        }
+                        Slow::CatchUp | Slow::Disconnect => self.overrun.push(stream),
                     }
-                    Slow::CatchUp | Slow::Disconnect => self.overrun.push(stream),
                 }
                 if let Sink::Body(_, waker) = &mut subscriber.sink
                     && let Some(waker) = waker.take()

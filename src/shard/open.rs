@@ -119,7 +119,7 @@ impl Streams {
         let opened = self.tick;
         let (ends, end_reason) = self.lifetime(route_id, max_duration);
         let route = &self.routes[route_id];
-        let audience_key = self.audiences.find_or_make(route_id, route.broadcast, filters);
+        let audience_key = self.audiences.find_or_make(route.kind(route_id), filters);
         if let Some(interest) = interest {
             self.interests.insert(audience_key, interest);
         }

@@ -11,6 +11,13 @@ pub(super) fn event(seq: u64, data_bytes: usize) -> Arc<Event> {
     make(seq, &"x".repeat(data_bytes), Destination::Everyone)
 }
 
+/// Audiences of the first route, which get what goes to everyone.
+#[cfg(not(tidegate_loom))]
+pub(super) fn kind() -> super::audience::Kind {
+    let bounds = super::ring::RingBounds { frames_max: 256, bytes_max: 1 << 20 };
+    super::audience::Kind { route: crate::subscribe::RouteId::default(), broadcast: true, bounds }
+}
+
 /// An event to some topics.
 #[cfg(not(tidegate_loom))]
 pub(super) fn event_to(seq: u64, topics: &[&str]) -> Arc<Event> {
