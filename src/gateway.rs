@@ -360,6 +360,12 @@ fn hub(
     let mut recovery = Recovery::new(past, keys, clock);
     let (journal, recovered) = Journal::open(folder, options, session, |item| recovery.take(item))
         .map_err(|error| GatewayError::Log(error.to_string()))?;
+    let unreadable = recovery.unreadable;
+    let restored = recovery
+        .finish(&recovered, |wanted, visit| journal.read_again(wanted, visit))
+        .map_err(|error| {
+        GatewayError::Log(format!("{}: cannot read records again: {error}", history.path))
+    })?;
     for finding in &recovered.findings {
         tracing::warn!(file = %finding.file, offset = finding.offset, fault = %finding.fault, "event log");
     }
@@ -370,12 +376,11 @@ fn hub(
         values = recovered.values,
         bytes = recovered.bytes,
         holes = recovered.holes.len(),
-        unreadable = recovery.unreadable,
+        unreadable,
         took = ?started.elapsed(),
         "the event log is read"
     );
-    let recovery = recovery.finish(&recovered);
-    let hub = Arc::new(Hub::with_log(recovered.epoch, mailboxes, recovery));
+    let hub = Arc::new(Hub::with_log(recovered.epoch, mailboxes, restored));
     let stop = Arc::new(AtomicBool::new(false));
     let log = LogThread {
         hub: Arc::clone(&hub),

@@ -243,7 +243,9 @@ impl World {
 
     fn check_totals(&self) {
         let History { topics, by_name, retaining, totals, .. } = &self.history;
-        let sum = |of: &dyn Fn(&TopicHistory) -> usize| topics.iter().map(|(_, t)| of(t)).sum();
+        let sum = |of: &dyn Fn(&TopicHistory<Arc<Event>>) -> usize| {
+            topics.iter().map(|(_, t)| of(t)).sum()
+        };
         let named: usize = sum(&|topic| topic.name.as_ref().map_or(0, |_| topic.own_bytes()));
         let events_bytes: usize = sum(&|topic| topic.bytes);
         assert_eq!(totals.bytes, named + events_bytes);
@@ -254,7 +256,9 @@ impl World {
         let kept: usize = retaining.iter().map(|&key| topics[key].own_bytes()).sum();
         assert!(totals.bytes <= self.bounds.bytes_max + kept, "{totals:?}");
         assert!(by_name.len() <= self.bounds.topics_max + retaining.len());
-        let empty = |(_, topic): &(usize, &TopicHistory)| topic.name.is_some() && topic.class == 0;
+        let empty = |(_, topic): &(usize, &TopicHistory<Arc<Event>>)| {
+            topic.name.is_some() && topic.class == 0
+        };
         let empty: usize = topics.iter().filter(empty).map(|(_, topic)| topic.own_bytes()).sum();
         assert_eq!(self.history.empty_bytes, empty);
         for (key, topic) in topics {

@@ -12,7 +12,7 @@ mod values;
 mod waiting;
 
 pub use keys::{KEY_BYTES_MAX, Key, KeyBounds};
-pub use recovery::Recovery;
+pub use recovery::{Recovery, Restored};
 pub use values::RetainedValue;
 pub use waiting::{LogRecord, OrderedBatch, WallClock};
 
@@ -182,9 +182,9 @@ impl Hub {
     pub fn with_log(
         epoch: Epoch,
         mailboxes: impl IntoIterator<Item = Arc<EventMailbox>>,
-        recovery: Recovery,
+        restored: Restored,
     ) -> Self {
-        let Recovery { history, keys, head, .. } = recovery;
+        let Restored { history, keys, head } = restored;
         let waiting = Some(Waiting::default());
         let order = Order { history, keys, ordered: head, waiting, failed: false };
         Self::of(epoch, mailboxes, order)

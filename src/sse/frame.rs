@@ -196,12 +196,22 @@ impl Frame {
 impl Frame {
     /// A frame that was a [`Frame::chunk`] before. `None` if it is none.
     pub fn from_chunk(chunk: &[u8]) -> Option<Self> {
+        let bare_at = Self::bare_at(chunk)?;
+        Some(Self { chunk: Bytes::copy_from_slice(chunk), bare_at })
+    }
+
+    /// Whether this can have been a [`Frame::chunk`].
+    pub fn is_chunk(chunk: &[u8]) -> bool {
+        Self::bare_at(chunk).is_some()
+    }
+
+    fn bare_at(chunk: &[u8]) -> Option<u8> {
         let size = chunk.iter().take(8 + CRLF.len()).position(|&byte| byte == b'\n')?;
         let bare_at = size + 1;
         let is_whole = chunk[..bare_at].ends_with(CRLF)
             && chunk.len() > bare_at + CRLF.len()
             && chunk.ends_with(CRLF);
-        is_whole.then(|| Self { chunk: Bytes::copy_from_slice(chunk), bare_at: bare_at as u8 })
+        is_whole.then_some(bare_at as u8)
     }
 }
 
