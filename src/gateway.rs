@@ -23,6 +23,7 @@ use crate::config::schema::{Config, History, Log, LogFormat, Publish, Server, St
 use crate::config::units::Fsync;
 use crate::durable::{self, LogThread};
 use crate::history::{Bounds, Limits};
+use crate::hook::Hooks;
 use crate::http::publish_route::PublishRoute;
 use crate::http::sources_route::SourcesRoute;
 use crate::hub::{EventMailbox, Hub, KeyBounds, Recovery};
@@ -144,6 +145,8 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         History { fsync: Fsync::Always, .. } => "synced",
     };
     let routes = Arc::new(Routes::new(&config.stream));
+    let hooks = Hooks::new(&config.stream, &config.hooks, Arc::clone(&hub));
+    let hooks = Arc::new(hooks.map_err(GatewayError::Tls)?);
     let rules = Rules::new(&config.publish, routes.reserved()).reserving(&config.sources.topic);
     let rules = Arc::new(rules);
     let (sources, starts) = Sources::new(&config, shard_count).map_err(GatewayError::Sources)?;
@@ -200,6 +203,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
             index,
             config: Arc::clone(&config),
             routes: Arc::clone(&routes),
+            hooks: Arc::clone(&hooks),
             hub: Arc::clone(&hub),
             mailbox,
             metrics: Arc::clone(&metrics),

@@ -12,6 +12,7 @@ mod http2;
 mod in_progress;
 mod io;
 mod leftover;
+mod opening;
 mod problem;
 pub mod public;
 pub mod publish_route;

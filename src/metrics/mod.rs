@@ -68,6 +68,8 @@ pub struct ShardMetrics {
     pub sent_bytes: Cell,
     /// Publish requests, by answer.
     pub publish_requests: [Cell; PUBLISH_CODES.len()],
+    /// Snapshots that app servers were asked for, by what came of it.
+    pub snapshot_fetches: [Cell; FETCHED.len()],
     /// Sources, by state.
     pub sources: [Cell; SourceState::ALL.len()],
     /// What sources have read, by what became of it.
@@ -89,6 +91,11 @@ pub struct ShardMetrics {
 }
 
 impl ShardMetrics {
+    /// Counts a snapshot that an app server was asked for.
+    pub fn count_snapshot(&self, is_there: bool) {
+        self.snapshot_fetches[usize::from(!is_there)].add(1);
+    }
+
     /// Counts a publish request's answer.
     pub fn count_publish(&self, status: u16) {
         let index = PUBLISH_CODES.iter().position(|&(code, _)| code == status);
@@ -111,6 +118,9 @@ const PUBLISH_CODES: [(u16, &str); 12] = [
     (507, "507"),
     (0, "other"),
 ];
+
+/// What comes of asking an app server.
+const FETCHED: [&str; 2] = ["ok", "failed"];
 
 /// How a stream is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

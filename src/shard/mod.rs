@@ -64,6 +64,7 @@ use self::places::{Permit, Places};
 use self::streams::Streams;
 use self::subscriber::Framing;
 use crate::config::schema::Config;
+use crate::hook::Hooks;
 use crate::http::guard::Limits;
 use crate::http::{Handler, Http2Options, LeftoverBounds, Options, Takeover};
 use crate::hub::{EventMailbox, Hub};
@@ -110,6 +111,8 @@ pub struct Shard<H> {
     pub config: Arc<Config>,
     /// The stream routes.
     pub routes: Arc<Routes>,
+    /// What app servers are asked before streams open.
+    pub hooks: Arc<Hooks>,
     /// The hub, for the order's epoch and head.
     pub hub: Arc<Hub>,
     /// This shard's mailbox.
@@ -210,6 +213,8 @@ impl<H: Handler> Shard<H> {
         let handler = Rc::new(Public {
             streams: Rc::clone(&streams),
             routes: self.routes,
+            hooks: self.hooks,
+            metrics: Arc::clone(&cells),
             proxy: Rc::clone(&proxy),
         });
         let trusted = self.config.proxy.trusted.iter().map(|network| network.0);

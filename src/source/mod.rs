@@ -12,8 +12,8 @@
 
 mod backoff;
 mod events;
-mod open;
 mod recent;
+mod request;
 mod saved;
 mod status;
 mod task;

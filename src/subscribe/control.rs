@@ -90,15 +90,6 @@ pub fn heartbeat_ms(stream: &Stream) -> Option<u64> {
     (stream.heartbeat_kind != HeartbeatKind::Off).then_some(interval)
 }
 
-/// The names that publishers may not use, for streams configured by `stream`.
-pub(super) fn reserved(stream: &Stream) -> impl Iterator<Item = &str> {
-    let control = &stream.control;
-    let is_event = stream.heartbeat_kind == HeartbeatKind::Event;
-    let heartbeat = is_event.then_some(&control.heartbeat);
-    let names = [Some(&control.hello), heartbeat, Some(&control.gap), Some(&control.end)];
-    names.into_iter().flatten().map(String::as_str).filter(|name| !name.is_empty())
-}
-
 fn json(data: &impl Serialize) -> String {
     serde_json::to_string(data).expect("control data are strings and numbers")
 }
@@ -170,8 +161,9 @@ impl ControlEvents {
         }
     }
 
-    /// The loss of events; its id is where the client's cursor is then.
-    pub fn gap(&self, gap: &Gap) -> Frame {
+    /// The loss of events; its id is where the client's cursor is then, unless something follows that
+    /// has to reach the client first.
+    pub fn gap(&self, gap: &Gap, moves_cursor: bool) -> Frame {
         let after = gap.after.map(|seq| self.id(seq).to_string());
         let data = json(&GapData {
             after: after.as_deref(),
@@ -180,7 +172,8 @@ impl ControlEvents {
             reason: gap.reason.as_str(),
         });
         let fields = Fields { event: Some(&self.gap), retry_ms: None, data: &data };
-        Draft::new(&fields).seal(self.id(gap.cursor))
+        let draft = Draft::new(&fields);
+        if moves_cursor { draft.seal(self.id(gap.cursor)) } else { draft.seal_without_id() }
     }
 
     /// The last event of a stream that the gateway ends. Without an id: it is not a place in the
@@ -228,12 +221,12 @@ mod tests {
     fn a_gap_says_what_is_known() {
         let gap = Gap { after: Some(2), to: 7, cursor: 7, count: Some(3), reason: GapReason::Slow };
         assert_eq!(
-            text(&control(|_| ()).gap(&gap)),
+            text(&control(|_| ()).gap(&gap, true)),
             "id: 000000000001-7\nevent: gap\ndata: {\"after\":\"000000000001-2\",\
              \"to\":\"000000000001-7\",\"count\":3,\"reason\":\"slow\"}\n\n"
         );
         let unknown = Gap { after: None, count: None, ..gap };
-        assert!(text(&control(|_| ()).gap(&unknown)).contains("\"after\":null"));
+        assert!(text(&control(|_| ()).gap(&unknown, true)).contains("\"after\":null"));
     }
 
     #[test]
@@ -263,11 +256,11 @@ mod tests {
     #[test]
     fn names_can_be_changed_or_switched_off() {
         let mut stream = Stream::default();
-        assert_eq!(reserved(&stream).collect::<Vec<_>>(), ["hello", "gap", "end"]);
+        assert_eq!(stream.control_names().collect::<Vec<_>>(), ["hello", "gap", "end"]);
         stream.heartbeat_kind = HeartbeatKind::Event;
         stream.control.gap = "lost".into();
         stream.control.hello = String::new();
-        assert_eq!(reserved(&stream).collect::<Vec<_>>(), ["heartbeat", "lost", "end"]);
+        assert_eq!(stream.control_names().collect::<Vec<_>>(), ["heartbeat", "lost", "end"]);
         let control = ControlEvents::new(&stream, Epoch::new(1));
         let hello = Hello { time_ms: 0, head: 4, resumed: false, session: 0 };
         let first = text(&control.hello(&hello, true));

@@ -1,6 +1,7 @@
 //! `GET /events?topic=…`: from the head of a stream route's request to a [`Subscription`].
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, HeaderMap};
@@ -8,6 +9,7 @@ use http::request::Parts;
 
 use super::routes::RouteId;
 use crate::config::units::Interval;
+use crate::hook::Snapshot;
 use crate::query;
 use crate::sse::Cursor;
 use crate::topic::{Filter, TOPIC_BYTES_MAX, TopicError};
@@ -28,6 +30,20 @@ pub struct Subscription {
     pub max_duration: Option<Duration>,
     /// Header fields of the response beside those of every stream.
     pub fields: HeaderMap,
+    /// How the stream begins.
+    pub opening: Opening,
+}
+
+/// How a stream begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// With what the client has missed, or live.
+    #[default]
+    Plain,
+    /// With what the app server said.
+    Snapshot(Arc<Snapshot>),
+    /// The client is told to come back, and the stream ends.
+    ComeBack,
 }
 
 /// Why a request is not a subscription. All of them are the client's to mend; none is worth a
@@ -192,7 +208,9 @@ pub(super) fn parse(
     if let Some(header) = header.filter(|header| !header.is_empty()) {
         cursor = Cursor::parse(header.as_bytes());
     }
-    Ok(Subscription { route, filters: filters.into(), cursor, limit, max_duration, fields })
+    let filters = filters.into();
+    let opening = Opening::Plain;
+    Ok(Subscription { route, filters, cursor, limit, max_duration, fields, opening })
 }
 
 fn accepts_event_stream(headers: &HeaderMap) -> bool {
