@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::hook::{Hooks, OnFailure, Snapshot};
+pub use self::hook::{ForwardAuth, Hooks, OnFailure, Snapshot};
 pub use self::proxy::{Balance, DEFAULT_UPSTREAM, HostHeader, Proxy, Route, Upstream};
 pub use self::source::{REDACTED, Source, Sources};
 pub use self::stream::{

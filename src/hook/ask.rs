@@ -51,6 +51,11 @@ impl Question {
         Self { target: url.fill(client.parameter), fields }
     }
 
+    /// Says one thing more.
+    pub(super) fn add(&mut self, name: HeaderName, value: HeaderValue) {
+        self.fields.insert(name, value);
+    }
+
     /// Names it among the questions of all routes.
     pub(super) fn key(&self, route: usize) -> Key {
         let mut key = route.to_be_bytes().to_vec();

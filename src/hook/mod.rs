@@ -1,7 +1,8 @@
 //! Hooks: what an app server is asked before a stream opens.
 //!
 //! ```text
-//! request ─► route ─► snapshot: kept? ─► fetch ─► events ─► the stream's first frames
+//! request ─► route ─► auth: may it? ─► snapshot: what does it begin with? ─► the stream opens
+//!                      └─► answers: kept? or fetched by one for all ◄─┘
 //! ```
 //!
 //! The URLs are the operator's. A client's values fill only their places in path and query, and
@@ -10,11 +11,15 @@
 
 mod answers;
 mod ask;
+mod auth;
 mod error;
+mod sessions;
 mod snapshot;
 
 pub use ask::Client;
+pub use auth::Grant;
 pub use error::{Denial, HookError, HookFault};
+pub use sessions::{Revocation, Revocations, Revoked, SESSION_BYTES_MAX, Sessions};
 pub use snapshot::Snapshot;
 
 use std::sync::Arc;
@@ -24,6 +29,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use self::answers::Answers;
+use self::auth::{AuthHook, Decided};
 use self::snapshot::{Fetched, SnapshotHook};
 use crate::config::schema::{self, OnFailure};
 use crate::history::{Place, Wants};
@@ -31,13 +37,16 @@ use crate::hub::Hub;
 use crate::metrics::ShardMetrics;
 use crate::sse::Cursor;
 use crate::tls::TlsError;
+use crate::topic::Filter;
 
 /// The hooks of all routes.
 pub struct Hooks {
     hub: Arc<Hub>,
     /// By the routes' order in the configuration.
     routes: Box<[RouteHooks]>,
+    decisions: Answers<Decided>,
     snapshots: Answers<Fetched>,
+    sessions: Arc<Sessions>,
     /// Requests to app servers that may be made at once.
     fetches: Semaphore,
     waiting: AtomicUsize,
@@ -46,6 +55,7 @@ pub struct Hooks {
 
 /// The hooks of one route.
 struct RouteHooks {
+    auth: Option<AuthHook>,
     snapshot: Option<SnapshotHook>,
 }
 
@@ -58,21 +68,77 @@ impl Hooks {
         stream: &schema::Stream,
         bounds: &schema::Hooks,
         hub: Arc<Hub>,
+        sessions: Arc<Sessions>,
     ) -> Result<Self, TlsError> {
         let of_route = |route: &schema::StreamRoute| {
             let snapshot = route.snapshot.as_ref();
-            let reserved = || stream.of_route(route).control_names().map(str::to_owned).collect();
+            let settings = stream.of_route(route);
+            let auth = route.auth.as_ref();
+            let auth = auth.map(|spec| AuthHook::new(spec, settings.topics_max));
+            let reserved = || settings.control_names().map(str::to_owned).collect();
             let snapshot = snapshot.map(|spec| SnapshotHook::new(spec, reserved()));
-            Ok(RouteHooks { snapshot: snapshot.transpose()? })
+            Ok(RouteHooks { auth: auth.transpose()?, snapshot: snapshot.transpose()? })
         };
         Ok(Self {
             hub,
             routes: stream.routes.iter().map(of_route).collect::<Result<_, _>>()?,
+            decisions: Answers::new(bounds.cache_bytes_max.0),
             snapshots: Answers::new(bounds.cache_bytes_max.0),
+            sessions,
             fetches: Semaphore::new(bounds.fetches_max),
             waiting: AtomicUsize::new(0),
             waiting_max: bounds.waiting_max,
         })
+    }
+
+    /// Whether an app server decides who may have streams of a route.
+    pub fn has_auth(&self, route: usize) -> bool {
+        self.auth_hook(route).is_some()
+    }
+
+    fn auth_hook(&self, route: usize) -> Option<&AuthHook> {
+        self.routes.get(route)?.auth.as_ref()
+    }
+
+    /// What a client may have that wants these topics.
+    ///
+    /// # Errors
+    /// The app server says no, or nothing of use.
+    pub async fn authorize(
+        &self,
+        route: usize,
+        client: &Client<'_>,
+        topics: &[Filter],
+        metrics: &ShardMetrics,
+    ) -> Result<Arc<Grant>, HookError> {
+        let Some(hook) = self.auth_hook(route) else {
+            debug_assert!(false, "asked only where has_auth");
+            return Err(HookFault::Busy.into());
+        };
+        let _waiting = self.wait()?;
+        let question = hook.question(client, topics);
+        let still_good = |decided: &Decided| decided.as_ref().is_ok_and(|grant| self.counts(grant));
+        let fetch = async || {
+            // Before the app server is asked: a session that is revoked from now on may still be in its
+            // answer.
+            let asked_at = self.sessions.count();
+            let decided = hook.decide(&question, asked_at, &self.fetches).await;
+            metrics.count_auth(match &decided {
+                Ok(_) => 0,
+                Err(HookError::Denied(_)) => 1,
+                Err(HookError::Failed(_)) => 2,
+            });
+            let ttl = if decided.is_ok() { hook.ttl() } else { Duration::ZERO };
+            (decided, ttl)
+        };
+        self.decisions.get(&question.key(route), still_good, fetch).await
+    }
+
+    /// Whether a grant is neither over nor revoked.
+    fn counts(&self, grant: &Grant) -> bool {
+        let is_over = grant.ends.is_some_and(|ends| ends <= Instant::now());
+        let session = grant.session.as_deref();
+        !is_over && !session.is_some_and(|name| self.sessions.is_revoked(name, grant.asked_at))
     }
 
     /// Whether streams of a route begin with a snapshot.

@@ -17,6 +17,7 @@ mod problem;
 pub mod public;
 pub mod publish_route;
 mod response;
+pub mod sessions_route;
 pub mod sources_route;
 
 pub use crate::request_body::RequestBody;

@@ -68,6 +68,8 @@ pub struct ShardMetrics {
     pub sent_bytes: Cell,
     /// Publish requests, by answer.
     pub publish_requests: [Cell; PUBLISH_CODES.len()],
+    /// Decisions that app servers were asked for, by what they were.
+    pub auth_requests: [Cell; DECIDED.len()],
     /// Snapshots that app servers were asked for, by what came of it.
     pub snapshot_fetches: [Cell; FETCHED.len()],
     /// Sources, by state.
@@ -91,6 +93,11 @@ pub struct ShardMetrics {
 }
 
 impl ShardMetrics {
+    /// Counts a decision, by its place in the labels: granted, denied, failed.
+    pub fn count_auth(&self, decided: usize) {
+        self.auth_requests[decided].add(1);
+    }
+
     /// Counts a snapshot that an app server was asked for.
     pub fn count_snapshot(&self, is_there: bool) {
         self.snapshot_fetches[usize::from(!is_there)].add(1);
@@ -118,6 +125,9 @@ const PUBLISH_CODES: [(u16, &str); 12] = [
     (507, "507"),
     (0, "other"),
 ];
+
+/// What an app server says of a client.
+const DECIDED: [&str; 3] = ["granted", "denied", "failed"];
 
 /// What comes of asking an app server.
 const FETCHED: [&str; 2] = ["ok", "failed"];
@@ -255,17 +265,28 @@ pub enum Closed {
 }
 
 impl Closed {
-    const LABELS: [&'static str; 9] =
-        ["max_lifetime", "limit", "drain", "shutdown", "shed", "client", "misuse", "stuck", "slow"];
+    const LABELS: [&'static str; 11] = [
+        "max_lifetime",
+        "limit",
+        "drain",
+        "shutdown",
+        "shed",
+        "auth_expired",
+        "revoked",
+        "client",
+        "misuse",
+        "stuck",
+        "slow",
+    ];
 
     /// Its place among the labels.
     pub const fn index(self) -> usize {
         match self {
             Self::Ended(reason) => reason as usize,
-            Self::Client => 5,
-            Self::Misuse => 6,
-            Self::Stuck => 7,
-            Self::Slow => 8,
+            Self::Client => 7,
+            Self::Misuse => 8,
+            Self::Stuck => 9,
+            Self::Slow => 10,
         }
     }
 }

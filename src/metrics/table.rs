@@ -3,7 +3,7 @@
 use super::cells::HistogramSnapshot;
 use super::upstream::{CODES, UpstreamMetrics};
 use super::{
-    Closed, CutReason, Dropped, FETCHED, ListenerName, PUBLISH_CODES, Protocol, Replayed,
+    Closed, CutReason, DECIDED, Dropped, FETCHED, ListenerName, PUBLISH_CODES, Protocol, Replayed,
     ShardMetrics, SourceEvent, SourceState,
 };
 use crate::sse::GapReason;
@@ -234,6 +234,13 @@ pub const METRICS: &[Metric] = &[
         name: "tidegate_source_connections_total",
         help: "Streams that sources have opened, the first and every reconnect.",
         source: Source::Counter(|shard| shard.source_connections.get()),
+    },
+    Metric {
+        name: "tidegate_auth_requests_total",
+        help: "Decisions that app servers were asked for, by result; clients that share one count once.",
+        source: Source::CounterBy("result", &DECIDED, |shard, index| {
+            shard.auth_requests[index].get()
+        }),
     },
     Metric {
         name: "tidegate_snapshot_fetches_total",

@@ -123,6 +123,7 @@ impl Fanout {
             max_duration: None,
             fields: HeaderMap::new(),
             opening: Opening::Plain,
+            grant: None,
         };
         let permit = self.places.take(Ipv4Addr::LOCALHOST.into());
         let permit = permit.expect("addresses are not counted here");

@@ -64,7 +64,7 @@ use self::places::{Permit, Places};
 use self::streams::Streams;
 use self::subscriber::Framing;
 use crate::config::schema::Config;
-use crate::hook::Hooks;
+use crate::hook::{Hooks, Revocation, Revocations};
 use crate::http::guard::Limits;
 use crate::http::{Handler, Http2Options, LeftoverBounds, Options, Takeover};
 use crate::hub::{EventMailbox, Hub};
@@ -113,6 +113,8 @@ pub struct Shard<H> {
     pub routes: Arc<Routes>,
     /// What app servers are asked before streams open.
     pub hooks: Arc<Hooks>,
+    /// Sessions whose streams are to end.
+    pub revocations: Revocations,
     /// The hub, for the order's epoch and head.
     pub hub: Arc<Hub>,
     /// This shard's mailbox.
@@ -253,6 +255,7 @@ impl<H: Handler> Shard<H> {
             accepting.spawn_local(public(listener, Some(tls))?.run(open));
         }
         tokio::task::spawn_local(internal.run(|_, _| ()));
+        tokio::task::spawn_local(end_sessions(self.revocations, Rc::clone(&streams)));
         tokio::task::spawn_local(close_old_connections(Rc::clone(&proxy)));
         let (sources, on_shard) = self.sources;
         tokio::task::spawn_local(sources.run(on_shard));
@@ -304,6 +307,15 @@ async fn keep_house(hub: Arc<Hub>, metrics: Arc<ShardMetrics>) {
         metrics.history_bytes.set(totals.bytes as u64);
         metrics.history_topics.set(totals.topics as u64);
         metrics.retained_bytes.set(totals.retained_bytes as u64);
+    }
+}
+
+/// Ends the streams of sessions that are revoked.
+async fn end_sessions(mut revocations: Revocations, streams: Rc<RefCell<Streams>>) {
+    while let Some(Revocation { number, session, ended }) = revocations.recv().await {
+        let count = streams.borrow_mut().revoke(number, session);
+        // Nobody waits for it any more.
+        let _ = ended.send(count);
     }
 }
 

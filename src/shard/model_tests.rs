@@ -151,6 +151,7 @@ impl Gateway {
             max_duration: None,
             fields: HeaderMap::new(),
             opening: Opening::Plain,
+            grant: None,
         };
         let shard = rng.usize(..SHARDS);
         let streams = &mut self.shards[shard];

@@ -3,7 +3,7 @@
 
 use std::io::{self, IoSlice, Write as _};
 use std::net::TcpStream as StdTcpStream;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -66,7 +66,7 @@ impl Streams {
         self.metrics.sent_bytes.add(written as u64);
         let unwritten = rest(&first, &snapshot, written);
         let sink = Sink::Socket { socket, _permit: permit };
-        let comes_back = subscription.opening == Opening::ComeBack;
+        let turned_away = self.turned_away(&subscription);
         self.insert(key, sink, framing, subscription, greeting.sent);
         if let Some(replay) = greeting.replay {
             self.begin_replay(key, replay);
@@ -76,7 +76,7 @@ impl Streams {
         if !unwritten.is_empty() {
             self.backlog(key).unfinished = unwritten;
         }
-        self.shed_if_crowded(key, comes_back);
+        self.finish_if(key, turned_away);
         Ok(())
     }
 
@@ -92,7 +92,7 @@ impl Streams {
         let key = self.subscribers.vacant_key();
         self.generations = self.generations.wrapping_add(1);
         let sink = Sink::Body(protocol, None);
-        let comes_back = subscription.opening == Opening::ComeBack;
+        let turned_away = self.turned_away(&subscription);
         self.insert(key, sink, framing, subscription, greeting.sent);
         match greeting.replay {
             Some(replay) => self.begin_replay(key, replay),
@@ -106,15 +106,27 @@ impl Streams {
         backlog.unfinished = first.freeze();
         backlog.snapshot =
             greeting.snapshot.map(|frame| framing.shared(&frame)).unwrap_or_default();
-        self.shed_if_crowded(key, comes_back);
+        self.finish_if(key, turned_away);
         (key, self.generations)
+    }
+
+    /// Why a stream that opens ends at once, if it does, apart from what it would cost.
+    fn turned_away(&self, subscription: &Subscription) -> Option<EndReason> {
+        let grant = subscription.grant.as_ref();
+        let session = grant.and_then(|grant| Some((grant.session.as_deref()?, grant.asked_at)));
+        // Its client was let in, and then shut out, before it came here.
+        if session.is_some_and(|(name, asked_at)| self.revoked.is_revoked(name, asked_at)) {
+            return Some(EndReason::Revoked);
+        }
+        (subscription.opening == Opening::ComeBack).then_some(EndReason::Shed)
     }
 
     /// With too many streams reading their past at once, a further one is told to come back later, as
     /// is one whose app server fails. By 200: after another status a native `EventSource` never would.
-    fn shed_if_crowded(&mut self, key: StreamKey, comes_back: bool) {
-        if comes_back || self.metrics.replaying.get() > self.replays_max as u64 {
-            self.finish(key, EndReason::Shed);
+    fn finish_if(&mut self, key: StreamKey, turned_away: Option<EndReason>) {
+        let is_crowded = self.metrics.replaying.get() > self.replays_max as u64;
+        if let Some(reason) = turned_away.or(is_crowded.then_some(EndReason::Shed)) {
+            self.finish(key, reason);
         }
     }
 
@@ -127,9 +139,11 @@ impl Streams {
         sent: u64,
     ) {
         let protocol = protocol(&sink);
-        let Subscription { route: route_id, filters, limit, max_duration, .. } = subscription;
+        let Subscription { route: route_id, filters, limit, max_duration, grant, .. } =
+            subscription;
         let opened = self.tick;
-        let (ends, end_reason) = self.lifetime(route_id, max_duration);
+        let expires = grant.as_ref().and_then(|grant| grant.ends);
+        let (ends, end_reason) = self.lifetime(route_id, max_duration, expires);
         let route = &self.routes[route_id];
         let audience_key = self.audiences.find_or_make(route_id, route.broadcast, filters);
         // As if last heard some time ago, so that streams which open together do not beat together.
@@ -155,6 +169,9 @@ impl Streams {
             end_reason,
         });
         debug_assert_eq!(stored, key);
+        if let Some(session) = grant.and_then(|grant| grant.session.clone()) {
+            self.sessions.insert(key, session);
+        }
         self.reschedule(key);
         self.metrics.subscribers[protocol as usize].add(1);
         self.metrics.streams_opened.add(1);
@@ -257,7 +274,9 @@ impl Streams {
     ) -> Frame {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let session = fastrand::u64(..);
-        let hello = Hello { time_ms: time.as_millis() as u64, head, resumed, session };
+        let metadata = subscription.grant.as_ref().and_then(|grant| grant.metadata.as_deref());
+        let time_ms = time.as_millis() as u64;
+        let hello = Hello { time_ms, head, resumed, session, metadata };
         self.routes[subscription.route].control.hello(&hello, moves_cursor)
     }
 
@@ -268,7 +287,12 @@ impl Streams {
 
     /// A lifetime of its own for each stream, from 80 to 100 % of the cap, so that streams which
     /// opened together do not end together. A tick's rounding is kept inside that range.
-    fn lifetime(&self, route: RouteId, max_duration: Option<Duration>) -> (Tick, EndReason) {
+    fn lifetime(
+        &self,
+        route: RouteId,
+        max_duration: Option<Duration>,
+        expires: Option<Instant>,
+    ) -> (Tick, EndReason) {
         let opened = self.tick;
         let cap = self.routes[route].lifetime_ms;
         let slack = 2 * TICK_MS;
@@ -279,6 +303,13 @@ impl Streams {
             let asked = opened.plus_ms(asked.as_millis() as u64);
             if asked < ends.0 {
                 ends = (asked, EndReason::Limit);
+            }
+        }
+        if let Some(expires) = expires {
+            let left = expires.saturating_duration_since(self.now);
+            let expires = opened.plus_ms(left.as_millis() as u64);
+            if expires < ends.0 {
+                ends = (expires, EndReason::AuthExpired);
             }
         }
         match self.drain_by {

@@ -44,12 +44,23 @@ pub enum EndReason {
     Shutdown,
     /// More streams wanted to be told of the past at once than may.
     Shed,
+    /// What let the client have the stream is over.
+    AuthExpired,
+    /// The session that the stream belongs to was ended.
+    Revoked,
 }
 
 impl EndReason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 5] =
-        [Self::MaxLifetime, Self::Limit, Self::Drain, Self::Shutdown, Self::Shed];
+    pub const ALL: [Self; 7] = [
+        Self::MaxLifetime,
+        Self::Limit,
+        Self::Drain,
+        Self::Shutdown,
+        Self::Shed,
+        Self::AuthExpired,
+        Self::Revoked,
+    ];
 
     /// The word on the wire and in labels.
     pub const fn as_str(self) -> &'static str {
@@ -59,6 +70,8 @@ impl EndReason {
             Self::Drain => "drain",
             Self::Shutdown => "shutdown",
             Self::Shed => "shed",
+            Self::AuthExpired => "auth_expired",
+            Self::Revoked => "revoked",
         }
     }
 }

@@ -9,7 +9,7 @@ use http::request::Parts;
 
 use super::routes::RouteId;
 use crate::config::units::Interval;
-use crate::hook::Snapshot;
+use crate::hook::{Grant, Snapshot};
 use crate::query;
 use crate::sse::Cursor;
 use crate::topic::{Filter, TOPIC_BYTES_MAX, TopicError};
@@ -32,6 +32,8 @@ pub struct Subscription {
     pub fields: HeaderMap,
     /// How the stream begins.
     pub opening: Opening,
+    /// What the app server said that the client may have, if it was asked.
+    pub grant: Option<Arc<Grant>>,
 }
 
 /// How a stream begins.
@@ -210,7 +212,7 @@ pub(super) fn parse(
     }
     let filters = filters.into();
     let opening = Opening::Plain;
-    Ok(Subscription { route, filters, cursor, limit, max_duration, fields, opening })
+    Ok(Subscription { route, filters, cursor, limit, max_duration, fields, opening, grant: None })
 }
 
 fn accepts_event_stream(headers: &HeaderMap) -> bool {

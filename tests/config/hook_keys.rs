@@ -1,7 +1,7 @@
 //! Any keys of hooks, for the round trips of configurations.
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
-use tidegate::config::schema::{Hooks, OnFailure, Snapshot};
+use tidegate::config::schema::{ForwardAuth, Hooks, OnFailure, Snapshot};
 use tidegate::config::template::UrlTemplate;
 use tidegate::config::units::{Bytes, Interval};
 use tidegate::config::web::FieldName;
@@ -23,6 +23,16 @@ fn request() -> impl Strategy<Value = Request> {
     let headers = prop::collection::vec("[a-z][a-z0-9-]{0,8}".prop_map(read::<FieldName>), 0..3);
     let url = url.prop_map(read::<UrlTemplate>);
     (url, headers, any::<String>(), interval(), interval(), bytes())
+}
+
+pub(crate) fn auth() -> impl Strategy<Value = ForwardAuth> {
+    request().prop_map(|(url, headers, ca, timeout, ttl, _)| ForwardAuth {
+        url,
+        headers,
+        ca,
+        timeout,
+        ttl,
+    })
 }
 
 pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {

@@ -17,7 +17,7 @@ use tidegate::config::web::{
 };
 use tidegate::config::{self, Config, Flag, Overrides};
 
-use crate::hook_keys::{hooks, snapshot};
+use crate::hook_keys::{auth, hooks, snapshot};
 use crate::{set, with_environment};
 
 /// TOML's integers are signed.
@@ -165,8 +165,8 @@ fn route() -> impl Strategy<Value = StreamRoute> {
         .prop_map(|(pattern, default)| Parameter { pattern, default });
     let parameters = prop::collection::btree_map("[a-z]{1,5}", parameter, 0..3);
     let changes = (beats, times, limits, flags, of(cors()), control);
-    (host(), path, topics, changes, parameters, of(snapshot())).prop_map(
-        |(host, path, (topics, topics_from_query), changes, parameters, snapshot)| {
+    (host(), path, topics, changes, parameters, (of(auth()), of(snapshot()))).prop_map(
+        |(host, path, (topics, topics_from_query), changes, parameters, (auth, snapshot))| {
             let (beats, (max_lifetime, retry), limits, (resume, broadcast), cors, control) =
                 changes;
             let (heartbeat, heartbeat_kind, heartbeat_data) = beats;
@@ -190,6 +190,7 @@ fn route() -> impl Strategy<Value = StreamRoute> {
                 cors,
                 control,
                 parameters,
+                auth,
                 snapshot,
             }
         },

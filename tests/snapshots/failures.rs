@@ -162,6 +162,12 @@ fn who_waits_and_how_many_are_asked_at_once_is_bounded() {
 #[test]
 fn a_route_that_makes_no_sense_is_refused_by_name() {
     for (keys, why) in [
+        (
+            "[stream.routes.auth]\nurl = 'http://a/{x}'",
+            "auth.url` has {x}, which is not in the path",
+        ),
+        ("[stream.routes.auth]\nurl = 'http://a'\ntimeout = '0s'", "auth.timeout` is 0s"),
+        ("headers = ['tidegate-topics']", "has \"tidegate-topics\", which is not a client's"),
         ("bytes_max = '64MiB'", "snapshot.bytes_max` is 64MiB; it must be 1B to a quarter"),
         ("timeout = '0s'", "snapshot.timeout` is 0s; it must be at least 1ms"),
         ("headers = ['host']", "snapshot.headers` has \"host\", which is not a client's"),

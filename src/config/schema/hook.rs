@@ -50,6 +50,32 @@ pub struct Snapshot {
     pub bytes_max: Bytes,
 }
 
+/// Who may have a route's streams, which an app server decides.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardAuth {
+    /// Where it is asked, with the route's parameters.
+    pub url: UrlTemplate,
+    /// See [`Snapshot::headers`].
+    #[serde(default = "credentials")]
+    pub headers: Vec<FieldName>,
+    /// See [`Snapshot::ca`].
+    #[serde(default)]
+    pub ca: String,
+    /// Longest wait for the whole answer.
+    #[serde(default = "timeout")]
+    pub timeout: Interval,
+    /// How long a yes counts.
+    #[serde(default = "ForwardAuth::default_ttl")]
+    pub ttl: Interval,
+}
+
+impl ForwardAuth {
+    fn default_ttl() -> Interval {
+        Interval(Duration::from_secs(10))
+    }
+}
+
 /// What becomes of a stream whose snapshot cannot be had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::hook::Snapshot;
+use super::hook::{ForwardAuth, Snapshot};
 use crate::config::template::{PathTemplate, Pattern, TopicTemplate};
 use crate::config::units::{Bytes, Interval};
 use crate::config::web::{AllowedOrigin, HostPattern};
@@ -153,6 +153,9 @@ pub struct StreamRoute {
     /// What the parameters may be; those that are not in the path come from the query.
     #[serde(default)]
     pub parameters: BTreeMap<String, Parameter>,
+    /// Who may have the streams, which an app server decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<ForwardAuth>,
     /// First events, which an app server has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Snapshot>,
@@ -279,6 +282,7 @@ impl StreamRoute {
             cors: None,
             control: ControlChanges::default(),
             parameters: BTreeMap::new(),
+            auth: None,
             snapshot: None,
         }
     }

@@ -3,7 +3,7 @@
 use super::{Broken, EVENT_NAME_BYTES_MAX, MILLISECOND};
 use crate::config::schema::{Hooks, Snapshot, StreamRoute};
 use crate::config::template::UrlTemplate;
-use crate::config::units::Bytes;
+use crate::config::units::{Bytes, Interval};
 use crate::config::web::FieldName;
 
 /// An answer is kept twice, with what it was asked for.
@@ -33,6 +33,10 @@ pub(super) fn hooks(hooks: &Hooks, broken: &mut Broken) {
 /// What is wrong with a route's hooks, as the end of a sentence that begins with its place.
 pub(super) fn faults_of(route: &StreamRoute, hooks: &Hooks) -> Vec<String> {
     let mut faults = Vec::new();
+    if let Some(auth) = &route.auth {
+        faults.extend(faults_of_request(".auth", &auth.url, &auth.headers, route));
+        faults.extend(fault_of_timeout(".auth", auth.timeout));
+    }
     if let Some(snapshot) = &route.snapshot {
         let names = &snapshot.headers;
         faults.extend(faults_of_request(".snapshot", &snapshot.url, names, route));
@@ -58,19 +62,21 @@ fn faults_of_request(
         ));
     }
     for FieldName(name) in names {
-        if FIELDS_REFUSED.contains(&name.as_str()) {
+        if FIELDS_REFUSED.contains(&name.as_str()) || name.as_str().starts_with("tidegate-") {
             faults.push(format!("{at}.headers` has {:?}, which is not a client's", name.as_str()));
         }
     }
     faults
 }
 
+fn fault_of_timeout(at: &str, time: Interval) -> Option<String> {
+    let message = || format!("{at}.timeout` is {time}; it must be at least {MILLISECOND}");
+    (time < MILLISECOND).then(message)
+}
+
 fn faults_of_snapshot(snapshot: &Snapshot, hooks: &Hooks) -> Vec<String> {
     let mut faults = Vec::new();
-    if snapshot.timeout < MILLISECOND {
-        let time = snapshot.timeout;
-        faults.push(format!(".snapshot.timeout` is {time}; it must be at least {MILLISECOND}"));
-    }
+    faults.extend(fault_of_timeout(".snapshot", snapshot.timeout));
     let (bytes, cache) = (snapshot.bytes_max, hooks.cache_bytes_max);
     if !(1..=cache.0 / KEPT_TIMES).contains(&bytes.0) {
         faults.push(format!(

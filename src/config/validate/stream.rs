@@ -7,7 +7,7 @@ use super::{
     TOPICS_MAX, hook,
 };
 use crate::config::schema::{Config, HeartbeatKind, Publish, Stream, StreamRoute};
-use crate::config::template::{Overlap, TopicTemplate, is_parameter_name};
+use crate::config::template::{Overlap, TopicTemplate, UrlTemplate, is_parameter_name};
 use crate::config::units::Interval;
 use crate::config::web::AllowedOrigin;
 use crate::topic::is_token;
@@ -161,8 +161,9 @@ fn faults_of(route: &StreamRoute) -> Vec<String> {
     }
     let in_path: HashSet<_> = route.path.parameters().collect();
     let in_topics: HashSet<_> = route.topics.iter().flat_map(TopicTemplate::parameters).collect();
-    let in_urls: HashSet<_> =
-        route.snapshot.iter().flat_map(|snapshot| snapshot.url.parameters()).collect();
+    let urls = route.snapshot.iter().map(|snapshot| &snapshot.url);
+    let urls = urls.chain(route.auth.iter().map(|auth| &auth.url));
+    let in_urls: HashSet<_> = urls.flat_map(UrlTemplate::parameters).collect();
     let mut unknown: Vec<_> = in_topics
         .iter()
         .filter(|name| !in_path.contains(**name) && !route.parameters.contains_key(**name))
