@@ -23,6 +23,7 @@ use crate::config::schema::{Config, History, Log, LogFormat, Publish, Server, St
 use crate::config::units::Fsync;
 use crate::durable::{self, LogThread};
 use crate::history::{Bounds, Limits};
+use crate::hook::{Hooks, Sessions};
 use crate::http::publish_route::PublishRoute;
 use crate::http::sources_route::SourcesRoute;
 use crate::hub::{EventMailbox, Hub, KeyBounds, Recovery};
@@ -144,6 +145,10 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         History { fsync: Fsync::Always, .. } => "synced",
     };
     let routes = Arc::new(Routes::new(&config.stream));
+    let (sessions, revocations) = Sessions::new(shard_count);
+    let sessions = Arc::new(sessions);
+    let hooks = Hooks::new(&config.stream, &config.hooks, Arc::clone(&hub), Arc::clone(&sessions));
+    let hooks = Arc::new(hooks.map_err(GatewayError::Tls)?);
     let rules = Rules::new(&config.publish, routes.reserved()).reserving(&config.sources.topic);
     let rules = Arc::new(rules);
     let (sources, starts) = Sources::new(&config, shard_count).map_err(GatewayError::Sources)?;
@@ -171,8 +176,9 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let mut tls_listeners = tls.into_iter().flat_map(|(listeners, tls)| {
         listeners.into_iter().map(move |listener| (listener, Arc::clone(&tls)))
     });
-    let parts = public.into_iter().zip(internal).zip(mailboxes).zip(starts).enumerate();
-    for (index, (((public, internal), mailbox), starts)) in parts {
+    let told = starts.into_iter().zip(revocations);
+    let parts = public.into_iter().zip(internal).zip(mailboxes).zip(told).enumerate();
+    for (index, (((public, internal), mailbox), (starts, revocations))) in parts {
         let lifecycle = LifecycleWatch(lifecycle.clone());
         let admin = Admin {
             publish: PublishRoute {
@@ -187,6 +193,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
                 sources: Arc::clone(&sources),
                 body_timeout: server.body_timeout.0,
             },
+            sessions: Arc::clone(&sessions),
             metrics: Arc::clone(&metrics),
             accepting: accepting(lifecycle.clone()),
         };
@@ -200,6 +207,8 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
             index,
             config: Arc::clone(&config),
             routes: Arc::clone(&routes),
+            hooks: Arc::clone(&hooks),
+            revocations,
             hub: Arc::clone(&hub),
             mailbox,
             metrics: Arc::clone(&metrics),

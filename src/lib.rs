@@ -5,7 +5,8 @@
 //! **A subscriber's journey.** [`cli`] and [`config`] say how to run, [`gateway`] wires everything
 //! and starts one [`shard`] a core. A shard accepts (`shard/accept.rs`) a connection from its own
 //! listening socket ([`net`]); [`http`] sniffs the protocol, lets through what its guard allows
-//! (`http/guard/`) and has hyper parse the request; [`subscribe`] reads topics and cursor from it. An HTTP/1 stream is then taken over from hyper
+//! (`http/guard/`) and has hyper parse the request; [`subscribe`] reads topics and cursor from it,
+//! and an app server may be asked ([`hook`]) whether the client may have the stream and what it begins with. An HTTP/1 stream is then taken over from hyper
 //! (`http/connection.rs`) and opened (`shard/streams.rs`); an HTTP/2 stream stays there as a body
 //! (`shard/body.rs`). It joins the audience of its subscription set (`shard/audience.rs`), reads
 //! what it has missed (`shard/replay.rs`), is kept alive and ended by timers (`shard/timers.rs`), and is told so by control events
@@ -35,8 +36,10 @@ pub mod durable;
 pub mod error;
 pub mod event;
 pub mod event_stream;
+pub mod fetch;
 pub mod gateway;
 pub mod history;
+pub mod hook;
 pub mod http;
 pub mod hub;
 pub mod interest;

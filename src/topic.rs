@@ -90,6 +90,14 @@ impl Filter {
         Ok(Self::Pattern(text.into()))
     }
 
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Exact(topic) => topic.as_str(),
+            Self::Pattern(pattern) => pattern,
+        }
+    }
+
     /// Whether events of `topic` are asked for. Takes time linear in both texts.
     pub fn matches(&self, topic: &Topic) -> bool {
         match self {

@@ -18,6 +18,8 @@ const LAYERS: &[(u8, &[&str])] = &[
             "auth",
             "durable",
             "event_stream",
+            "fetch",
+            "hook",
             "interest",
             "net",
             "pace",
@@ -42,6 +44,9 @@ const WITHIN_LAYER: &[(&str, &str)] = &[
     ("http", "brokers"),
     // A source publishes, by the rules of all publishers.
     ("source", "publish"),
+    ("fetch", "net"),
+    ("hook", "fetch"),
+    ("hook", "tls"),
     ("pace", "alarm"),
     ("request_body", "pace"),
     ("hub", "history"),

@@ -8,9 +8,12 @@ use http::{Method, Response};
 use http_body_util::Full;
 use hyper::body::Body as _;
 
+use super::opening;
 use super::response::no_content;
 use super::{Answer, RequestBody, ResponseBody, method_not_allowed, not_found, problem};
 use crate::error::Problem;
+use crate::hook::Hooks;
+use crate::metrics::ShardMetrics;
 use crate::net::Peer;
 use crate::proxy::{Download, Exchange, Proxy, ProxyError, Reply};
 use crate::subscribe::{Found, Routes};
@@ -24,14 +27,25 @@ pub const STREAM_HEADERS: [(&str, &str); 4] = [
     ("vary", "accept"),
 ];
 
-/// Answers a request for a stream.
-pub fn subscribe<S>(found: &Found<'_>, head: &Parts, body: &RequestBody) -> Answer<S> {
+/// Answers a request for a stream. An app server may be asked first.
+pub async fn subscribe<S>(
+    found: &Found<'_>,
+    head: &Parts,
+    body: &RequestBody,
+    hooks: &Hooks,
+    metrics: &ShardMetrics,
+) -> Answer<S> {
     if let Some(fields) = found.route.preflight(head) {
         let mut response = no_content();
         append(&mut response, &fields);
         return Answer::Response(response);
     }
-    let mut answer = open(found, head, body);
+    let mut answer = match open(found, head, body) {
+        Answer::Stream(subscription) => {
+            opening::begin(hooks, metrics, found, head, subscription).await
+        }
+        other => other,
+    };
     if let Answer::Response(response) = &mut answer {
         // A script may read why it is refused.
         append(response, &found.route.cors(&head.headers));

@@ -20,8 +20,9 @@ use super::places::{Permit, Places};
 use super::streams::Streams;
 use super::subscriber::Framing;
 use super::{Lifecycle, LifecycleWatch};
+use crate::hook::Hooks;
 use crate::http::{Answer, Handler, Options, Outcome, RequestBody, Takeover, public, serve};
-use crate::metrics::Protocol;
+use crate::metrics::{Protocol, ShardMetrics};
 use crate::net::{self, Peer, Scheme, Transport, proxy_protocol};
 use crate::proxy::Proxy;
 use crate::subscribe::{Routes, Subscription};
@@ -202,6 +203,8 @@ fn is_the_peers(error: &io::Error) -> bool {
 pub(super) struct Public {
     pub(super) streams: Rc<RefCell<Streams>>,
     pub(super) routes: Arc<Routes>,
+    pub(super) hooks: Arc<Hooks>,
+    pub(super) metrics: Arc<ShardMetrics>,
     pub(super) proxy: Rc<Proxy>,
 }
 
@@ -215,7 +218,7 @@ impl Handler for Public {
         peer: &Peer,
     ) -> Answer<StreamBody> {
         if let Some(found) = self.routes.find(&head) {
-            return public::subscribe(&found, &head, body);
+            return public::subscribe(&found, &head, body, &self.hooks, &self.metrics).await;
         }
         public::forward(&self.proxy, &self.routes, &head, body, peer).await
     }

@@ -24,7 +24,7 @@ use crate::history::Bounds;
 use crate::hub::{EventMailbox, Hub, KeyBounds, Refused, Submission};
 use crate::metrics::{ListenerName, ShardMetrics};
 use crate::sse::{Cursor, Epoch};
-use crate::subscribe::{RouteId, Routes, Subscription};
+use crate::subscribe::{Opening, RouteId, Routes, Subscription};
 use crate::topic::Filter;
 
 /// The index of a shard: finds the audiences that want an event.
@@ -125,6 +125,8 @@ impl Fanout {
             max_duration: None,
             fields: HeaderMap::new(),
             interest: None,
+            opening: Opening::Plain,
+            grant: None,
         };
         let permit = self.places.take(Ipv4Addr::LOCALHOST.into());
         let permit = permit.expect("addresses are not counted here");

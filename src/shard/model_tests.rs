@@ -27,7 +27,7 @@ use crate::history::{Bounds, Limits, Retain};
 use crate::hub::{EventMailbox, Hub, KeyBounds, Submission};
 use crate::metrics::{Protocol, ShardMetrics};
 use crate::sse::{Cursor, Draft, Epoch, EventId, Fields};
-use crate::subscribe::{RouteId, Routes, Subscription};
+use crate::subscribe::{Opening, RouteId, Routes, Subscription};
 use crate::topic::{Filter, Topic};
 
 const SHARDS: usize = 2;
@@ -151,6 +151,8 @@ impl Gateway {
             max_duration: None,
             fields: HeaderMap::new(),
             interest: None,
+            opening: Opening::Plain,
+            grant: None,
         };
         let shard = rng.usize(..SHARDS);
         let streams = &mut self.shards[shard];

@@ -22,6 +22,7 @@ use super::subscriber::{Backlog, Framing, Phase, Sink, Subscriber};
 use super::wheel::{Tick, Wheel};
 use crate::config::schema::{Config, Slow};
 use crate::event::Event;
+use crate::hook::Revoked;
 use crate::hub::{EventMailbox, Hub};
 use crate::interest::Interest;
 use crate::metrics::{Closed, Dropped, Protocol, Replayed, ShardMetrics};
@@ -75,6 +76,10 @@ pub(super) struct Streams {
     /// Streams that open after this was set end by then.
     pub(super) drain_by: Option<Tick>,
 
+    /// The sessions of those streams that have one.
+    pub(super) sessions: HashMap<StreamKey, Arc<str>>,
+    pub(super) revoked: Revoked,
+
     /// Buffers that are empty between uses.
     pub(super) matching: Vec<AudienceKey>,
     pub(super) taken: Vec<Arc<Event>>,
@@ -122,6 +127,8 @@ impl Streams {
             writable: VecDeque::new(),
             due: Vec::new(),
             drain_by: None,
+            sessions: HashMap::new(),
+            revoked: Revoked::default(),
             matching: Vec::new(),
             taken: Vec::new(),
             overrun: Vec::new(),
@@ -270,6 +277,9 @@ impl Streams {
 
     fn leave_audience(&mut self, key: StreamKey) {
         self.leave_behind(key);
+        if !self.sessions.is_empty() {
+            self.sessions.remove(&key);
+        }
         let subscriber = &self.subscribers[key];
         let (audience_key, seat) = (subscriber.audience, subscriber.seat);
         let audience = &mut self.audiences[audience_key];

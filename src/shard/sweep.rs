@@ -262,7 +262,7 @@ impl Streams {
         };
         subscriber.sent = lost.to;
         self.metrics.gaps[GapReason::Slow as usize].add(1);
-        let frame = self.routes[subscriber.route].control.gap(&gap);
+        let frame = self.routes[subscriber.route].control.gap(&gap, true);
         backlog.unfinished = subscriber.framing.shared(&frame);
     }
 

@@ -11,8 +11,8 @@
 //! at its start, by shards, which run the tasks, and by `http` for the internal API.
 
 mod backoff;
-mod open;
 mod recent;
+mod request;
 mod saved;
 mod status;
 mod task;

@@ -16,12 +16,13 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
-use super::open::{open, within};
 use super::recent::Recent;
+use super::request::open;
 use super::status::{Status, now_ms};
 use super::{Entry, OnShard, Order};
 use crate::event::Destination;
 use crate::event_stream::{EventStream, NoStream, check_head};
+use crate::fetch::within;
 use crate::history::Retain;
 use crate::hub::{Refused, Submission};
 use crate::metrics::{SourceEvent, SourceState};

@@ -165,13 +165,27 @@ fn write_data_line(buffer: &mut Vec<u8>, line: &[u8]) {
 }
 
 /// One encoded event. Cloning shares the bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     chunk: Bytes,
     bare_at: u8,
 }
 
 impl Frame {
+    /// Several events that are written together, at least one: a frame of all of them, and one chunk.
+    pub fn joined(frames: &[Self]) -> Self {
+        debug_assert!(!frames.is_empty(), "a chunk without a byte ends the body");
+        let size: usize = frames.iter().map(|frame| frame.bare_bytes().len()).sum();
+        let mut chunk = format!("{size:x}\r\n").into_bytes();
+        let bare_at = chunk.len() as u8;
+        chunk.reserve_exact(size + CRLF.len());
+        for frame in frames {
+            chunk.extend_from_slice(frame.bare_bytes());
+        }
+        chunk.extend_from_slice(CRLF);
+        Self { chunk: chunk.into(), bare_at }
+    }
+
     /// The event as one HTTP/1.1 chunk.
     pub fn chunk(&self) -> &Bytes {
         &self.chunk
@@ -274,6 +288,14 @@ mod tests {
         let expected = format!("{:x}\r\n{}\r\n", bare.len(), std::str::from_utf8(&bare).unwrap());
         assert_eq!(frame.chunk(), expected.as_bytes());
         assert_eq!(frame.bare_bytes(), bare);
+    }
+
+    #[test]
+    fn joined_frames_are_one_chunk() {
+        let frame = |data| Draft::new(&Fields { data, ..Fields::default() }).seal_without_id();
+        let joined = Frame::joined(&[frame("a"), frame("b")]);
+        assert_eq!(joined.bare_bytes(), b"data: a\n\ndata: b\n\n");
+        assert_eq!(joined.chunk(), &b"12\r\ndata: a\n\ndata: b\n\n\r\n"[..]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `GET /events?topic=…`: from the head of a stream route's request to a [`Subscription`].
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, HeaderMap};
@@ -8,6 +9,7 @@ use http::request::Parts;
 
 use super::routes::RouteId;
 use crate::config::units::Interval;
+use crate::hook::{Grant, Snapshot};
 use crate::interest::Interest;
 use crate::query;
 use crate::sse::{Cursor, LAST_EVENT_ID};
@@ -29,8 +31,24 @@ pub struct Subscription {
     pub max_duration: Option<Duration>,
     /// Header fields of the response beside those of every stream.
     pub fields: HeaderMap,
+    /// How the stream begins.
+    pub opening: Opening,
+    /// What the app server said that the client may have, if it was asked.
+    pub grant: Option<Arc<Grant>>,
     /// Held for as long as the stream is there, by a stream of events that are fetched for it.
     pub interest: Option<Interest>,
+}
+
+/// How a stream begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// With what the client has missed, or live.
+    #[default]
+    Plain,
+    /// With what the app server said.
+    Snapshot(Arc<Snapshot>),
+    /// The client is told to come back, and the stream ends.
+    ComeBack,
 }
 
 /// Why a request is not a subscription. All of them are the client's to mend; none is worth a
@@ -194,8 +212,17 @@ pub(super) fn parse(
     if let Some(header) = cursor_of(&head.headers) {
         cursor = header;
     }
-    let (filters, interest) = (filters.into(), None);
-    Ok(Subscription { route, filters, cursor, limit, max_duration, fields, interest })
+    Ok(Subscription {
+        route,
+        filters: filters.into(),
+        cursor,
+        limit,
+        max_duration,
+        fields,
+        opening: Opening::Plain,
+        grant: None,
+        interest: None,
+    })
 }
 
 /// The cursor that a reconnecting client sends by itself.

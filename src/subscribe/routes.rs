@@ -7,10 +7,9 @@ use http::request::Parts;
 use http::uri::Authority;
 use matchit::{Params, Router};
 
-use super::control::reserved;
 use super::cors;
-use super::parameters::Parameters;
-use super::request::{SubscribeError, Subscription, cursor_of, parse, topics_of};
+use super::parameters::{Parameters, Values};
+use super::request::{Opening, SubscribeError, Subscription, cursor_of, parse, topics_of};
 use crate::config::schema::{HeartbeatKind, Stream, StreamRoute};
 use crate::config::web::{HostPattern, without_port};
 use crate::interest::Interest;
@@ -43,16 +42,9 @@ pub struct Routes {
 pub struct Route {
     id: RouteId,
     settings: Stream,
-    topics: Topics,
-}
-
-/// Where a stream's topics come from.
-#[derive(Debug)]
-enum Topics {
-    /// The client names them.
-    Query,
-    /// The route, with values from the client in them.
-    Templates(Parameters),
+    parameters: Parameters,
+    /// Whether clients name their topics; else the route does, with values from the client in them.
+    topics_from_query: bool,
 }
 
 /// A request's route, and what the path says.
@@ -79,11 +71,12 @@ impl Routes {
 
     fn add(&mut self, stream: &Stream, route: &StreamRoute) {
         let id = RouteId::at(self.routes.len());
-        let topics = match route.topics_from_query {
-            true => Topics::Query,
-            false => Topics::Templates(Parameters::new(route)),
-        };
-        self.routes.push(Route { id, settings: stream.of_route(route), topics });
+        self.routes.push(Route {
+            id,
+            settings: stream.of_route(route),
+            parameters: Parameters::new(route),
+            topics_from_query: route.topics_from_query,
+        });
         let at = self.paths.iter().position(|(host, _)| *host == route.host);
         let at = at.unwrap_or_else(|| {
             self.paths.push((route.host.clone(), Router::new()));
@@ -124,6 +117,8 @@ impl Routes {
             limit: None,
             max_duration: None,
             fields,
+            opening: Opening::Plain,
+            grant: None,
             interest: Some(interest),
         }
     }
@@ -135,7 +130,7 @@ impl Routes {
 
     /// The names that publishers may not use: those that control events have on any route.
     pub fn reserved(&self) -> HashSet<String> {
-        self.settings().flat_map(reserved).map(str::to_owned).collect()
+        self.settings().flat_map(Stream::control_names).map(str::to_owned).collect()
     }
 }
 
@@ -155,7 +150,19 @@ impl Route {
         settings.heartbeat_kind = HeartbeatKind::Comment;
         settings.resume = true;
         settings.broadcast = false;
-        Self { id: RouteId::at(index), settings, topics: Topics::Query }
+        let parameters = Parameters::new(&StreamRoute::events());
+        Self { id: RouteId::at(index), settings, parameters, topics_from_query: true }
+    }
+
+    /// Its place among the routes.
+    pub fn id(&self) -> RouteId {
+        self.id
+    }
+
+    /// Whether who comes back is sent what it has missed, and whether what goes to everyone reaches
+    /// its streams.
+    pub fn settings(&self) -> &Stream {
+        &self.settings
     }
 
     /// Reads a subscription to these topics, with the settings of this route, from a request's head.
@@ -189,12 +196,25 @@ impl Found<'_> {
     /// # Errors
     /// The topics, the parameters, or what the request says of the stream itself are wrong.
     pub fn subscription(&self, head: &Parts) -> Result<Subscription, SubscribeError> {
-        let query = head.uri.query().unwrap_or_default();
-        let filters = match &self.route.topics {
-            Topics::Query => topics_of(query, self.route.settings.topics_max, head.uri.path())?,
-            Topics::Templates(parameters) => parameters.topics(self.in_path.iter(), query)?,
+        let values = self.values(head)?;
+        let route = self.route;
+        let filters = match route.topics_from_query {
+            true => {
+                let query = head.uri.query().unwrap_or_default();
+                topics_of(query, route.settings.topics_max, head.uri.path())?
+            }
+            false => route.parameters.topics(&values)?,
         };
-        self.route.subscribe(filters, head)
+        route.subscribe(filters, head)
+    }
+
+    /// The values of the route's parameters.
+    ///
+    /// # Errors
+    /// One of them is missing, or not what it may be.
+    pub fn values<'a>(&'a self, head: &'a Parts) -> Result<Values<'a>, SubscribeError> {
+        let query = head.uri.query().unwrap_or_default();
+        self.route.parameters.values(self.in_path.iter(), query)
     }
 }
 

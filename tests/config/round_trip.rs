@@ -17,12 +17,13 @@ use tidegate::config::web::{
 };
 use tidegate::config::{self, Config, Flag, Overrides};
 
+use crate::hook_keys::{auth, hooks, snapshot};
 use crate::{set, with_environment};
 
 /// TOML's integers are signed.
 const COUNT_MAX: usize = i64::MAX.unsigned_abs() as usize;
 
-fn interval() -> impl Strategy<Value = Interval> {
+pub(crate) fn interval() -> impl Strategy<Value = Interval> {
     let nanos = 0..=Interval::MAX.0.as_nanos() as u64;
     prop_oneof![
         nanos.prop_map(Duration::from_nanos),
@@ -33,14 +34,14 @@ fn interval() -> impl Strategy<Value = Interval> {
     .prop_map(Interval)
 }
 
-fn bytes() -> impl Strategy<Value = Bytes> {
+pub(crate) fn bytes() -> impl Strategy<Value = Bytes> {
     prop_oneof![
         (0..=COUNT_MAX).prop_map(Bytes),
         (0..=4096_usize, 0..=40_u32).prop_map(|(n, shift)| Bytes(n << shift)),
     ]
 }
 
-fn count() -> impl Strategy<Value = usize> {
+pub(crate) fn count() -> impl Strategy<Value = usize> {
     0..=COUNT_MAX
 }
 
@@ -164,8 +165,8 @@ fn route() -> impl Strategy<Value = StreamRoute> {
         .prop_map(|(pattern, default)| Parameter { pattern, default });
     let parameters = prop::collection::btree_map("[a-z]{1,5}", parameter, 0..3);
     let changes = (beats, times, limits, flags, of(cors()), control);
-    (host(), path, topics, changes, parameters).prop_map(
-        |(host, path, (topics, topics_from_query), changes, parameters)| {
+    (host(), path, topics, changes, parameters, (of(auth()), of(snapshot()))).prop_map(
+        |(host, path, (topics, topics_from_query), changes, parameters, (auth, snapshot))| {
             let (beats, (max_lifetime, retry), limits, (resume, broadcast), cors, control) =
                 changes;
             let (heartbeat, heartbeat_kind, heartbeat_data) = beats;
@@ -189,6 +190,8 @@ fn route() -> impl Strategy<Value = StreamRoute> {
                 cors,
                 control,
                 parameters,
+                auth,
+                snapshot,
             }
         },
     )
@@ -373,7 +376,7 @@ fn tls() -> impl Strategy<Value = Tls> {
     )
 }
 
-fn read<T: TryFrom<String, Error = String>>(text: impl Into<String>) -> T {
+pub(crate) fn read<T: TryFrom<String, Error = String>>(text: impl Into<String>) -> T {
     T::try_from(text.into()).expect("the text is made right")
 }
 
@@ -394,20 +397,32 @@ fn configuration() -> impl Strategy<Value = Config> {
         (count(), bytes()).prop_map(|(events_max, bytes_max)| Mailbox { events_max, bytes_max });
     let format = prop_oneof![Just(LogFormat::Text), Just(LogFormat::Json)];
     let log = (any::<String>(), format).prop_map(|(level, format)| Log { level, format });
-    (server(), stream(), publish, history(), mailbox, log, proxy(), tls(), sources()).prop_map(
-        |(server, stream, publish, history, mailbox, log, proxy, tls, (source, sources))| Config {
-            source,
-            server,
-            stream,
-            publish,
-            history,
-            mailbox,
-            log,
-            tls,
-            proxy,
-            sources,
-        },
-    )
+    (server(), stream(), publish, history(), mailbox, log, proxy(), tls(), (sources(), hooks()))
+        .prop_map(
+            |(
+                server,
+                stream,
+                publish,
+                history,
+                mailbox,
+                log,
+                proxy,
+                tls,
+                ((source, sources), hooks),
+            )| Config {
+                source,
+                server,
+                stream,
+                publish,
+                history,
+                mailbox,
+                log,
+                tls,
+                proxy,
+                sources,
+                hooks,
+            },
+        )
 }
 
 proptest! {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::hook::{ForwardAuth, Snapshot};
 use crate::config::template::{PathTemplate, Pattern, TopicTemplate};
 use crate::config::units::{Bytes, Interval};
 use crate::config::web::{AllowedOrigin, HostPattern};
@@ -152,6 +153,12 @@ pub struct StreamRoute {
     /// What the parameters may be; those that are not in the path come from the query.
     #[serde(default)]
     pub parameters: BTreeMap<String, Parameter>,
+    /// Who may have the streams, which an app server decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<ForwardAuth>,
+    /// First events, which an app server has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Snapshot>,
 }
 
 /// The names of control events that a route changes.
@@ -216,6 +223,15 @@ impl From<Parameter> for WrittenParameter {
 }
 
 impl Stream {
+    /// The names that control events have on these streams: nobody else's events can have them.
+    pub fn control_names(&self) -> impl Iterator<Item = &str> {
+        let control = &self.control;
+        let is_event = self.heartbeat_kind == HeartbeatKind::Event;
+        let heartbeat = is_event.then_some(&control.heartbeat);
+        let names = [Some(&control.hello), heartbeat, Some(&control.gap), Some(&control.end)];
+        names.into_iter().flatten().map(String::as_str).filter(|name| !name.is_empty())
+    }
+
     /// The settings of a route: these, but for what it changes. They have no routes.
     pub fn of_route(&self, route: &StreamRoute) -> Self {
         let own = &route.control;
@@ -266,6 +282,8 @@ impl StreamRoute {
             cors: None,
             control: ControlChanges::default(),
             parameters: BTreeMap::new(),
+            auth: None,
+            snapshot: None,
         }
     }
 
