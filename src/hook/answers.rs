@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 /// Bytes of an entry beside its key and its value.
 const ENTRY_BYTES: usize = 256;
@@ -43,7 +43,15 @@ impl<V: Bytes> Weighter<Key, Kept<V>> for ByBytes {
 
 impl<V: Clone + Bytes> Answers<V> {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { cache: Cache::with_weighter(ENTRIES, bytes_max as u64, ByBytes) }
+        let options = OptionsBuilder::new()
+            // Its parts would share the room, and an answer has to fit one of them.
+            .shards(1)
+            .estimated_items_capacity(ENTRIES)
+            .weight_capacity(bytes_max as u64)
+            .build()
+            .expect("all that has no default is given");
+        let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
+        Self { cache: Cache::with_options(options, ByBytes, hasher, lifecycle) }
     }
 
     /// The answer to a request, and for how long it counts: one that is kept, if it is `still_good`;

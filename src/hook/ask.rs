@@ -56,6 +56,11 @@ impl Question {
         self.fields.insert(name, value);
     }
 
+    /// Where it is asked, without the query.
+    pub(super) fn path(&self) -> &str {
+        self.target.path()
+    }
+
     /// Names it among the questions of all routes.
     pub(super) fn key(&self, route: usize) -> Key {
         let mut key = route.to_be_bytes().to_vec();

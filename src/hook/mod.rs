@@ -53,6 +53,16 @@ pub struct Hooks {
     waiting_max: usize,
 }
 
+/// What a stream is of, and where its client is.
+pub struct Wanted<'a> {
+    /// What it reads,
+    pub of: Wants<'a>,
+    /// what it has already,
+    pub cursor: Cursor,
+    /// and whether it is sent what it has missed.
+    pub resumes: bool,
+}
+
 /// The hooks of one route.
 struct RouteHooks {
     auth: Option<AuthHook>,
@@ -91,16 +101,21 @@ impl Hooks {
         })
     }
 
-    /// Whether an app server decides who may have streams of a route.
-    pub fn has_auth(&self, route: usize) -> bool {
-        self.auth_hook(route).is_some()
+    /// Whether anything is asked for streams of a route.
+    pub fn are_of(&self, route: usize) -> bool {
+        self.auth_hook(route).is_some() || self.snapshot_hook(route).is_some()
     }
 
     fn auth_hook(&self, route: usize) -> Option<&AuthHook> {
+        // The route that is there when none are given has no hooks.
         self.routes.get(route)?.auth.as_ref()
     }
 
-    /// What a client may have that wants these topics.
+    fn snapshot_hook(&self, route: usize) -> Option<&SnapshotHook> {
+        self.routes.get(route)?.snapshot.as_ref()
+    }
+
+    /// What a client may have that wants these topics; `None` where no app server decides that.
     ///
     /// # Errors
     /// The app server says no, or nothing of use.
@@ -110,11 +125,8 @@ impl Hooks {
         client: &Client<'_>,
         topics: &[Filter],
         metrics: &ShardMetrics,
-    ) -> Result<Arc<Grant>, HookError> {
-        let Some(hook) = self.auth_hook(route) else {
-            debug_assert!(false, "asked only where has_auth");
-            return Err(HookFault::Busy.into());
-        };
+    ) -> Result<Option<Arc<Grant>>, HookError> {
+        let Some(hook) = self.auth_hook(route) else { return Ok(None) };
         let _waiting = self.wait()?;
         let question = hook.question(client, topics);
         let still_good = |decided: &Decided| decided.as_ref().is_ok_and(|grant| self.counts(grant));
@@ -126,12 +138,16 @@ impl Hooks {
             metrics.count_auth(match &decided {
                 Ok(_) => 0,
                 Err(HookError::Denied(_)) => 1,
-                Err(HookError::Failed(_)) => 2,
+                Err(HookError::Failed(fault)) => {
+                    let path = question.path();
+                    tracing::warn!(%fault, path, "an app server did not decide on a stream");
+                    2
+                }
             });
             let ttl = if decided.is_ok() { hook.ttl() } else { Duration::ZERO };
             (decided, ttl)
         };
-        self.decisions.get(&question.key(route), still_good, fetch).await
+        self.decisions.get(&question.key(route), still_good, fetch).await.map(Some)
     }
 
     /// Whether a grant is neither over nor revoked.
@@ -141,29 +157,19 @@ impl Hooks {
         !is_over && !session.is_some_and(|name| self.sessions.is_revoked(name, grant.asked_at))
     }
 
-    /// Whether streams of a route begin with a snapshot.
-    pub fn has_snapshot(&self, route: usize) -> bool {
-        self.snapshot_hook(route).is_some()
-    }
-
-    fn snapshot_hook(&self, route: usize) -> Option<&SnapshotHook> {
-        // The route that is there when none are given has none.
-        self.routes.get(route)?.snapshot.as_ref()
-    }
-
     /// What becomes of a stream of this route whose snapshot cannot be had.
     pub fn on_failure(&self, route: usize) -> OnFailure {
         self.snapshot_hook(route).map_or(OnFailure::Fail, SnapshotHook::on_failure)
     }
 
-    /// Whether a client with this cursor gets everything that it has missed, and so needs no snapshot.
-    pub fn resumes(&self, cursor: Cursor, wants: Wants<'_>, route_resumes: bool) -> bool {
-        let Cursor::At(id) = cursor else { return false };
+    /// Whether a client gets everything that it has missed, and so needs no snapshot.
+    fn resumes(&self, wanted: &Wanted<'_>) -> bool {
+        let Cursor::At(id) = wanted.cursor else { return false };
         let head = self.hub.settled_head();
         id.epoch == self.hub.epoch()
             && id.seq <= head
-            && (route_resumes || id.seq == head)
-            && self.reaches_back(id.seq, wants)
+            && (wanted.resumes || id.seq == head)
+            && self.reaches_back(id.seq, wanted.of)
     }
 
     /// Whether the history has everything after `seq`.
@@ -173,8 +179,8 @@ impl Hooks {
         seq >= head || self.hub.lost(wants, place, head, Instant::now()).is_none()
     }
 
-    /// The first events of a stream that wants this. They are at most as old as the route says, and the
-    /// history has what has come since.
+    /// The first events of a stream, where an app server has them and the client needs them. They are at most as
+    /// old as the route says, and the history has what has come since.
     ///
     /// # Errors
     /// The app server says no, or nothing of use.
@@ -182,17 +188,15 @@ impl Hooks {
         &self,
         route: usize,
         client: &Client<'_>,
-        wants: Wants<'_>,
+        wanted: &Wanted<'_>,
         metrics: &ShardMetrics,
-    ) -> Result<Arc<Snapshot>, HookError> {
-        let Some(hook) = self.snapshot_hook(route) else {
-            debug_assert!(false, "asked only where has_snapshot");
-            return Err(HookFault::Busy.into());
-        };
+    ) -> Result<Option<Arc<Snapshot>>, HookError> {
+        let hook = self.snapshot_hook(route).filter(|_| !self.resumes(wanted));
+        let Some(hook) = hook else { return Ok(None) };
         let _waiting = self.wait()?;
         let question = hook.question(client);
         let still_good = |fetched: &Fetched| match fetched {
-            Ok(snapshot) => self.reaches_back(snapshot.after(), wants),
+            Ok(snapshot) => self.reaches_back(snapshot.after(), wanted.of),
             Err(_) => true,
         };
         let fetch = async || {
@@ -200,11 +204,15 @@ impl Hooks {
             let after = self.hub.id(self.hub.head());
             let fetched = hook.fetch(&question, after, &self.fetches).await;
             metrics.count_snapshot(fetched.is_ok());
+            if let Err(HookError::Failed(fault)) = &fetched {
+                let path = question.path();
+                tracing::warn!(%fault, path, "an app server gave no snapshot");
+            }
             // A failure is shared by those who wait for it, and by nobody else.
             let ttl = if fetched.is_ok() { hook.ttl() } else { Duration::ZERO };
             (fetched, ttl)
         };
-        self.snapshots.get(&question.key(route), still_good, fetch).await
+        self.snapshots.get(&question.key(route), still_good, fetch).await.map(Some)
     }
 
     fn wait(&self) -> Result<Waiting<'_>, HookError> {
