@@ -5,36 +5,42 @@
 
 mod fake;
 
-use std::io::{Read, Write};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use fake::verdict::witness_at;
 
 struct Control {
     process: Child,
-    public: SocketAddr,
-    internal: SocketAddr,
+    listeners: HashMap<String, SocketAddr>,
 }
 
 impl Control {
-    fn start(server: &str) -> Self {
-        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [public, internal] = listeners.map(|listener| listener.local_addr().unwrap());
-        let process = Command::new(env!("CARGO_BIN_EXE_tidegate-loadtest"))
-            .args(["serve", server, "--public", &public.to_string()])
-            .args(["--internal", &internal.to_string()])
+    /// Starts one on ports of the kernel's choice, and waits until it has said where it listens.
+    fn start(server: &str, listeners: &[&str]) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_tidegate-loadtest"))
+            .args(["serve", server, "--public", "127.0.0.1:0", "--internal", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let begin = Instant::now();
-        let on_public = ["grip-origin", "upstream"].contains(&server);
-        let answers = if on_public { public } else { internal };
-        while TcpStream::connect(answers).is_err() {
-            assert!(begin.elapsed() < Duration::from_secs(10), "{server} does not listen");
-            std::thread::yield_now();
-        }
-        Self { process, public, internal }
+        let said = BufReader::new(process.stdout.take().unwrap()).lines();
+        let said = said.take(listeners.len()).map(|line| {
+            let line = line.unwrap();
+            let (name, address) = line.split_once(' ').unwrap();
+            (name.to_owned(), address.parse().unwrap())
+        });
+        Self { listeners: said.collect(), process }
+    }
+
+    fn public(&self) -> SocketAddr {
+        self.listeners["public"]
+    }
+
+    fn internal(&self) -> SocketAddr {
+        self.listeners["internal"]
     }
 }
 
@@ -58,11 +64,11 @@ fn exchange(address: SocketAddr, request: &str) -> String {
 fn floor_and_naive_deliver_every_event_in_order() {
     let pid = std::process::id().to_string();
     for server in ["floor", "naive"] {
-        let control = Control::start(server);
+        let control = Control::start(server, &["public", "internal"]);
         for mode in [["--in-flight", "1"], ["--in-flight", "16"], ["--rate", "200"]] {
             let args = ["--streams", "50", "--duration", "300ms", "--warmup", "50ms"];
             let args = [&args[..], &mode, &["--server-pid", &pid]].concat();
-            let verdict = witness_at("fanout", control.public, control.internal, &args);
+            let verdict = witness_at("fanout", control.public(), control.internal(), &args);
             verdict.assert_clean();
             let events = verdict.number("events_accepted");
             assert!(events > 20, "{server} {mode:?}: {events} events");
@@ -74,27 +80,27 @@ fn floor_and_naive_deliver_every_event_in_order() {
 /// There is no queue: a stream that does not read is closed, and the others go on.
 #[test]
 fn the_floor_closes_what_does_not_read() {
-    let control = Control::start("floor");
+    let control = Control::start("floor", &["public", "internal"]);
     let args = ["--streams", "20", "--stuck-percent", "5", "--duration", "1s", "--rate", "500"];
     let args = [&args[..], &["--event-bytes", "16384", "--settle", "1s"]].concat();
-    let verdict = witness_at("fanout", control.public, control.internal, &args);
+    let verdict = witness_at("fanout", control.public(), control.internal(), &args);
     assert_eq!((verdict.status, verdict.violations("unexpected_close")), (1, 1));
     assert_eq!(verdict.report["unsettled"], 0, "{:#}", verdict.report);
 }
 
 #[test]
 fn hello_answers_any_request() {
-    let control = Control::start("hello");
+    let control = Control::start("hello", &["internal"]);
     let post = "POST /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi";
-    let answer = exchange(control.internal, post);
+    let answer = exchange(control.internal(), post);
     assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
 }
 
 #[test]
 fn the_grip_origin_holds_a_stream_on_its_topics() {
-    let control = Control::start("grip-origin");
+    let control = Control::start("grip-origin", &["public"]);
     let get = "GET /events?topic=a&topic=b HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    let answer = exchange(control.public, get);
+    let answer = exchange(control.public(), get);
     for line in ["grip-hold: stream", "grip-channel: a", "grip-channel: b"] {
         assert!(answer.contains(&format!("\r\n{line}\r\n")), "{answer}");
     }
@@ -105,17 +111,17 @@ const FORWARDED: &str = "x-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r
 
 /// The upstream keeps its connections, and closes them at what it refuses.
 fn ask_upstream(control: &Control, request: &str) -> String {
-    exchange(control.public, &format!("{request}\r\n{FORWARDED}"))
+    exchange(control.public(), &format!("{request}\r\n{FORWARDED}"))
 }
 
 #[test]
 fn the_upstream_refuses_what_is_no_proxys_and_what_is_changed() {
-    let control = Control::start("upstream");
-    assert_eq!(exchange(control.public, "GET /4/0 HTTP/1.1\r\nhost: x\r\n\r\n"), "");
+    let control = Control::start("upstream", &["public"]);
+    assert_eq!(exchange(control.public(), "GET /4/0 HTTP/1.1\r\nhost: x\r\n\r\n"), "");
     assert_eq!(ask_upstream(&control, "GET /4 HTTP/1.1\r\nhost: x"), "");
     assert_eq!(ask_upstream(&control, "PUT /4/0 HTTP/1.1\r\nhost: x\r\ncontent-length: 4"), "");
     let post = "POST /4/0 HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n";
-    assert_eq!(exchange(control.public, &format!("{post}{FORWARDED}nope")), "");
+    assert_eq!(exchange(control.public(), &format!("{post}{FORWARDED}nope")), "");
 }
 
 /// Answers one connection with these bytes, whatever it asks, and closes it.
@@ -158,9 +164,9 @@ fn requests_notices_every_wrong_answer() {
 
 #[test]
 fn requests_asks_nothing_but_success_of_a_path_that_is_given() {
-    let control = Control::start("hello");
+    let control = Control::start("hello", &["internal"]);
     let output = Command::new(env!("CARGO_BIN_EXE_tidegate-loadtest"))
-        .args(["requests", "--target", &format!("http://{}", control.internal)])
+        .args(["requests", "--target", &format!("http://{}", control.internal())])
         .args(["--path", "/x", "--post", "128", "--connections", "4", "--duration", "200ms"])
         .output()
         .unwrap();

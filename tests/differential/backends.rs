@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
@@ -14,7 +14,7 @@ use super::conversation::Party;
 use super::hyper_server;
 use super::log::{Log, Seen};
 use super::origin::Origin;
-use crate::support::eventually;
+use crate::support::{eventually, free_address};
 
 const HOW_TO_INSTALL: &str = "`make deps` installs what the tests need";
 
@@ -200,10 +200,4 @@ fn write(folder: &TempDir, config: &str) -> PathBuf {
     let file = folder.path().join("config");
     fs::write(&file, config).expect("a folder of our own can be written");
     file
-}
-
-/// Where nobody listens now.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket has an address")
 }

@@ -1,13 +1,13 @@
 //! What belongs here: many exchanges at a time, every answer and every body checked byte by byte by the
 //! load tester and its upstream. Nothing here is about speed.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
 use super::support::Gateway;
-use super::support::deadline::eventually;
 use super::support::loadtest::{number, program};
 
 /// The load tester's upstream.
@@ -18,13 +18,16 @@ struct Upstream {
 
 impl Upstream {
     fn start() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = free.expect("a free port");
-        let process = program()
-            .args(["serve", "upstream", "--public", &address.to_string()])
+        let mut process = program()
+            .args(["serve", "upstream", "--public", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
             .spawn()
             .expect("the load tester runs");
-        eventually("the upstream listens", || TcpStream::connect(address).ok());
+        let mut line = String::new();
+        let said = process.stdout.take().expect("it is piped");
+        BufReader::new(said).read_line(&mut line).expect("text");
+        let address = line.trim_end().strip_prefix("public ").map(str::parse);
+        let address = address.expect("where it listens").expect("an address");
         Self { process, address }
     }
 }

@@ -23,6 +23,7 @@ pub mod lines;
 pub mod loadtest;
 pub mod metrics;
 pub mod origin;
+pub mod ports;
 pub mod sse;
 pub mod subscriber;
 
@@ -32,5 +33,6 @@ pub use deadline::{Deadline, PATIENCE, eventually, pause};
 pub use gateway::{Builder, Gateway, Topic, run_cli};
 pub use http::{Connection, Received, Response, http, percent_encode};
 pub use origin::{Origin, OriginConnection, Request};
+pub use ports::free_address;
 pub use sse::{Decoder, Event};
 pub use subscriber::{Asked, End, Gap, Hello, Stop, Subscribe, Subscriber};

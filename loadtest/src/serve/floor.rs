@@ -8,7 +8,6 @@
 
 use std::convert::Infallible;
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -48,8 +47,8 @@ struct Floor {
     overrun: usize,
 }
 
-pub(super) fn run(public: SocketAddr, internal: SocketAddr) -> io::Result<Infallible> {
-    let mut floor = Floor::bind(public, internal)?;
+pub(super) fn run(public: TcpListener, internal: TcpListener) -> io::Result<Infallible> {
+    let mut floor = Floor::new(public, internal)?;
     let mut events = Events::with_capacity(1024);
     loop {
         match floor.poll.poll(&mut events, None) {
@@ -68,9 +67,8 @@ pub(super) fn run(public: SocketAddr, internal: SocketAddr) -> io::Result<Infall
 }
 
 impl Floor {
-    fn bind(public: SocketAddr, internal: SocketAddr) -> io::Result<Self> {
+    fn new(mut public: TcpListener, mut internal: TcpListener) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let (mut public, mut internal) = (TcpListener::bind(public)?, TcpListener::bind(internal)?);
         poll.registry().register(&mut public, PUBLIC, Interest::READABLE)?;
         poll.registry().register(&mut internal, INTERNAL, Interest::READABLE)?;
         let (streams, publishers) = (Slab::new(), Slab::new());

@@ -3,17 +3,17 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
+use mio::net::TcpListener;
 
 use crate::serve::hyper_server::{Body, BoxError, full, runtime, serve};
 
-pub(super) fn run(address: SocketAddr) -> io::Result<Infallible> {
-    runtime(1)?.block_on(serve(address, service_fn(hold)))
+pub(super) fn run(public: TcpListener) -> io::Result<Infallible> {
+    runtime(1)?.block_on(serve(public, service_fn(hold)))
 }
 
 async fn hold(request: Request<Incoming>) -> Result<Response<Body>, BoxError> {

@@ -3,18 +3,18 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
+use mio::net::TcpListener;
 
 use crate::serve::contract;
 use crate::serve::hyper_server::{Body, full, runtime, serve};
 
-pub(super) fn run(address: SocketAddr) -> io::Result<Infallible> {
-    runtime(1)?.block_on(serve(address, service_fn(answer)))
+pub(super) fn run(internal: TcpListener) -> io::Result<Infallible> {
+    runtime(1)?.block_on(serve(internal, service_fn(answer)))
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {

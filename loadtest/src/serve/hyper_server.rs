@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::io;
-use std::net::SocketAddr;
+use std::net;
+use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -27,15 +28,15 @@ pub(super) fn runtime(threads: u32) -> io::Result<Runtime> {
     builder.worker_threads(threads as usize).enable_io().build()
 }
 
-/// Serves each connection to `address` by a clone of `service`.
-pub(super) async fn serve<S>(address: SocketAddr, service: S) -> io::Result<Infallible>
+/// Serves each connection to `listener` by a clone of `service`.
+pub(super) async fn serve<S>(listener: mio::net::TcpListener, service: S) -> io::Result<Infallible>
 where
     S: HttpService<Incoming, ResBody = Body, Future: Send, Error: Into<BoxError>>
         + Clone
         + Send
         + 'static,
 {
-    let listener = TcpListener::bind(address).await?;
+    let listener = TcpListener::from_std(net::TcpListener::from(OwnedFd::from(listener)))?;
     loop {
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;

@@ -16,9 +16,12 @@ mod naive;
 mod pattern;
 mod upstream;
 
+use std::convert::Infallible;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
+use mio::net::TcpListener;
 
 use crate::probe;
 
@@ -54,18 +57,28 @@ pub(crate) struct ServeArgs {
     threads: u32,
 }
 
-/// Serves until the process is ended.
+/// Serves until the process is ended. Standard output says where: with port 0 the kernel has chosen.
 pub(crate) fn run(args: &ServeArgs) -> Result<bool, String> {
     // As many streams as the process may have descriptors.
     probe::make_room_for(0)?;
-    let ended = match args.server {
-        ControlServer::Floor => floor::run(args.public, args.internal),
-        ControlServer::Naive => naive::run(args.public, args.internal, args.threads),
-        ControlServer::Hello => hello::run(args.internal),
-        ControlServer::GripOrigin => grip_origin::run(args.public),
-        ControlServer::Upstream => upstream::run(args.public),
-    };
-    match ended {
-        Err(error) => Err(format!("serving on {} and {}: {error}", args.public, args.internal)),
+    let Err(error) = serve(args);
+    Err(format!("serving on {} and {}: {error}", args.public, args.internal))
+}
+
+fn serve(args: &ServeArgs) -> io::Result<Infallible> {
+    let public = || listen("public", args.public);
+    let internal = || listen("internal", args.internal);
+    match args.server {
+        ControlServer::Floor => floor::run(public()?, internal()?),
+        ControlServer::Naive => naive::run(public()?, internal()?, args.threads),
+        ControlServer::Hello => hello::run(internal()?),
+        ControlServer::GripOrigin => grip_origin::run(public()?),
+        ControlServer::Upstream => upstream::run(public()?),
     }
+}
+
+fn listen(name: &str, address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    writeln!(io::stdout(), "{name} {}", listener.local_addr()?)?;
+    Ok(listener)
 }

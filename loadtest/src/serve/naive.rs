@@ -4,7 +4,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
+use mio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
@@ -31,8 +31,8 @@ struct Naive {
 }
 
 pub(super) fn run(
-    public: SocketAddr,
-    internal: SocketAddr,
+    public: TcpListener,
+    internal: TcpListener,
     threads: u32,
 ) -> io::Result<Infallible> {
     let naive = Arc::new(Naive { seq: Mutex::new(0), events: broadcast::Sender::new(LAG_MAX) });

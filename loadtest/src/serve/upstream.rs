@@ -8,7 +8,6 @@
 
 use std::convert::Infallible;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::SocketAddr;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -25,8 +24,8 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 const WANTED_FIELDS: [&str; 4] =
     ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "via"];
 
-pub(super) fn run(address: SocketAddr) -> io::Result<Infallible> {
-    let (mut poll, mut listener) = (Poll::new()?, TcpListener::bind(address)?);
+pub(super) fn run(mut listener: TcpListener) -> io::Result<Infallible> {
+    let mut poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let (pattern, mut connections) = (Pattern::new(), Slab::<Connection>::new());
     let (mut events, mut buffer) = (Events::with_capacity(1024), vec![0; READ_BYTES]);
