@@ -20,6 +20,7 @@ impl From<&SubscribeError> for Problem {
             SubscribeError::NotUtf8 { .. } => (400, "not-utf8", "Not UTF-8"),
             SubscribeError::Limit
             | SubscribeError::MaxDuration
+            | SubscribeError::Wait
             | SubscribeError::Parameter { .. } => (400, "bad-parameter", "Bad parameter"),
         };
         Self::new(status, slug, title, error.to_string()).in_field(error.field())

@@ -119,10 +119,12 @@ pub enum Protocol {
     Http1,
     /// HTTP/2: a body inside hyper.
     Http2,
+    /// A long poll, over either.
+    Poll,
 }
 
 impl Protocol {
-    const ALL: [&'static str; 2] = ["http1", "http2"];
+    const ALL: [&'static str; 3] = ["http1", "http2", "poll"];
 }
 
 /// Which listener a connection came through.
@@ -242,11 +244,23 @@ pub enum Closed {
     Stuck,
     /// The client read too slowly where such clients are disconnected.
     Slow,
+    /// It was a long poll, and has its answer.
+    Answered,
 }
 
 impl Closed {
-    const LABELS: [&'static str; 9] =
-        ["max_lifetime", "limit", "drain", "shutdown", "shed", "client", "misuse", "stuck", "slow"];
+    const LABELS: [&'static str; 10] = [
+        "max_lifetime",
+        "limit",
+        "drain",
+        "shutdown",
+        "shed",
+        "client",
+        "misuse",
+        "stuck",
+        "slow",
+        "answered",
+    ];
 
     /// Its place among the labels.
     pub const fn index(self) -> usize {
@@ -256,6 +270,7 @@ impl Closed {
             Self::Misuse => 6,
             Self::Stuck => 7,
             Self::Slow => 8,
+            Self::Answered => 9,
         }
     }
 }

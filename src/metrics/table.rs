@@ -98,7 +98,7 @@ pub const METRICS: &[Metric] = &[
     },
     Metric {
         name: "tidegate_subscribers",
-        help: "Streams open now, by protocol.",
+        help: "Streams open now, by protocol; a long poll is one until it is answered.",
         source: Source::GaugeBy("protocol", &Protocol::ALL, |shard, index| {
             shard.subscribers[index].get()
         }),

@@ -121,6 +121,7 @@ impl Fanout {
             cursor: Cursor::Live,
             limit: None,
             max_duration: None,
+            poll: None,
             fields: HeaderMap::new(),
         };
         let permit = self.places.take(Ipv4Addr::LOCALHOST.into());

@@ -2,7 +2,7 @@
 //! events arrive in increasing id order, each at most once; every matching event between two received
 //! ids was delivered or lies inside a declared gap.*
 //!
-//! Several shards, streams that read and streams that do not, clients that leave and come back to any
+//! Several shards, streams that read and streams that do not, long polls, clients that leave and come back to any
 //! shard with their cursor, histories that forget, retained values, restarts with another epoch; all
 //! in one thread, so that a seed gives the same steps again:
 //!
@@ -18,6 +18,7 @@ use fastrand::Rng;
 use http::HeaderMap;
 
 use super::audience::StreamKey;
+use super::poll::Asked;
 use super::streams::Streams;
 use super::subscriber::Framing;
 use crate::config::schema::{Config, Slow};
@@ -32,6 +33,8 @@ use crate::topic::{Filter, Topic};
 
 const SHARDS: usize = 2;
 const CLIENTS: usize = 24;
+/// The last of them poll.
+const POLLERS: usize = 8;
 const TOPICS: [&str; 7] = ["a", "b", "c", "x.1", "x.2", "x.1.y", "z.9"];
 const FILTERS: [&str; 8] = ["a", "b", "c", "x.1", "x.*", "x.>", ">", "z.*"];
 
@@ -54,12 +57,14 @@ struct Seen {
     gaps: usize,
     resumed: usize,
     restarts: usize,
+    polls: usize,
 }
 
 /// What a client has, and what it has been told.
 struct Client {
     filters: Box<[Filter]>,
     cursor: Option<EventId>,
+    polls: bool,
     stream: Option<Stream>,
 }
 
@@ -67,6 +72,8 @@ struct Stream {
     shard: usize,
     key: StreamKey,
     generation: u32,
+    /// It is a poll.
+    asked: Option<Asked>,
     /// `seq` of the last event received.
     last: u64,
     /// `seq` of the last id received: a cursor never passes what is yet to come.
@@ -149,11 +156,17 @@ impl Gateway {
             cursor,
             limit: None,
             max_duration: None,
+            // Some are over at once, and have to have the cursor right.
+            poll: client.polls.then(|| Duration::from_secs(1_000_000) * u32::from(rng.bool())),
             fields: HeaderMap::new(),
         };
         let shard = rng.usize(..SHARDS);
         let streams = &mut self.shards[shard];
-        let (key, generation) = streams.open_body(subscription, Framing::Bare, Protocol::Http2);
+        let asked = client.polls.then(|| streams.open_poll(subscription.clone()));
+        let (key, generation) = match &asked {
+            Some(asked) => (asked.key, asked.generation),
+            None => streams.open_body(subscription, Framing::Bare, Protocol::Http2),
+        };
         let from = match cursor {
             Cursor::At(id) if id.epoch == self.epoch && id.seq <= streams.applied => id.seq,
             _ => streams.applied,
@@ -164,6 +177,7 @@ impl Gateway {
             shard,
             key,
             generation,
+            asked,
             last: 0,
             cursor: 0,
             covered: from,
@@ -177,6 +191,14 @@ impl Gateway {
         let Some(stream) = &client.stream else { return false };
         let (shard, key, generation) = (stream.shard, stream.key, stream.generation);
         let mut cx = Context::from_waker(Waker::noop());
+        if let Some(asked) = &stream.asked {
+            let Poll::Ready(text) = self.shards[shard].answer_poll(asked, &mut cx) else {
+                return false;
+            };
+            self.take_answer(client, &text);
+            client.stream = None;
+            return true;
+        }
         match self.shards[shard].pull(key, generation, &mut cx) {
             Poll::Ready(Some(bytes)) => {
                 let text = String::from_utf8(bytes.to_vec()).unwrap();
@@ -190,6 +212,27 @@ impl Gateway {
             Poll::Ready(None) => panic!("no stream ends here"),
             Poll::Pending => false,
         }
+    }
+
+    /// An answer says what a stream would have: a gap, events, and where the cursor is then.
+    fn take_answer(&mut self, client: &mut Client, text: &str) {
+        let answer: serde_json::Value = serde_json::from_str(text).unwrap();
+        let seq = |id: &serde_json::Value| match Cursor::parse(id.as_str()?.as_bytes()) {
+            Cursor::At(id) => Some(id.seq),
+            _ => None,
+        };
+        let gap = &answer["gap"];
+        if let (Some(stream), Some(to)) = (&mut client.stream, seq(&gap["to"])) {
+            stream.gaps.push((seq(&gap["after"]).unwrap_or(0), to));
+            self.seen.gaps += 1;
+        }
+        for event in answer["events"].as_array().unwrap() {
+            let (id, data) = (event["id"].as_str().unwrap(), event["data"].as_str().unwrap());
+            self.take(client, &format!("id: {id}\ndata: {data}"));
+            self.seen.received += 1;
+        }
+        self.take(client, &format!("id: {}", answer["cursor"].as_str().unwrap()));
+        self.seen.polls += 1;
     }
 
     fn take(&self, client: &mut Client, block: &str) {
@@ -300,20 +343,21 @@ fn submission(rng: &mut Rng) -> Submission {
     Submission { to, draft, ttl: None, retain, key: None }
 }
 
-fn client(rng: &mut Rng) -> Client {
+fn client(rng: &mut Rng, at: usize) -> Client {
     let mut filters: Vec<_> = (0..rng.usize(1..4))
         .map(|_| Filter::parse(FILTERS[rng.usize(..FILTERS.len())]).unwrap())
         .collect();
     filters.sort_unstable();
     filters.dedup();
-    Client { filters: filters.into(), cursor: None, stream: None }
+    let polls = at >= CLIENTS - POLLERS;
+    Client { filters: filters.into(), cursor: None, polls, stream: None }
 }
 
 fn run(seed: u64, steps: usize) {
     let rng = &mut Rng::with_seed(seed);
     fastrand::seed(seed);
     let mut now = gateway(rng);
-    let mut clients: Vec<_> = (0..CLIENTS).map(|_| client(rng)).collect();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|at| client(rng, at)).collect();
     for step in 0..steps {
         let at = rng.usize(..CLIENTS);
         match rng.usize(0..1_000) {
@@ -338,7 +382,7 @@ fn run(seed: u64, steps: usize) {
                 now = gateway(rng);
                 now.seen = Seen { restarts: seen.restarts + 1, ..seen };
                 let other = rng.usize(..CLIENTS);
-                clients[other] = client(rng);
+                clients[other] = client(rng, other);
             }
             _ => {}
         }
@@ -347,10 +391,11 @@ fn run(seed: u64, steps: usize) {
         }
     }
     now.settle(&mut clients);
-    let Seen { published, received, gaps, resumed, .. } = now.seen;
+    let Seen { published, received, gaps, resumed, polls, .. } = now.seen;
     println!("seed {seed}: {:?}", now.seen);
     let least = steps / 100;
     assert!(published > least && received > least && gaps > least / 20 && resumed > least / 20);
+    assert!(polls > least, "{polls} polls");
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -24,10 +24,12 @@ use crate::subscribe::control::{Gap, Hello};
 use crate::subscribe::{RouteId, Subscription};
 
 /// The first frames of a stream, the place they leave it at, and what of the past comes after them.
-struct Greeting {
+pub(super) struct Greeting {
     frames: [Option<Frame>; 2],
-    sent: u64,
-    replay: Option<Replay>,
+    /// The loss that is among them.
+    pub(super) gap: Option<Gap>,
+    pub(super) sent: u64,
+    pub(super) replay: Option<Replay>,
 }
 
 impl Streams {
@@ -105,7 +107,7 @@ impl Streams {
         }
     }
 
-    fn insert(
+    pub(super) fn insert(
         &mut self,
         key: StreamKey,
         sink: Sink,
@@ -114,9 +116,10 @@ impl Streams {
         sent: u64,
     ) {
         let protocol = protocol(&sink);
-        let Subscription { route: route_id, filters, limit, max_duration, .. } = subscription;
+        let Subscription { route: route_id, filters, limit, max_duration, poll, .. } = subscription;
+        let longest = [max_duration, poll].into_iter().flatten().min();
         let opened = self.tick;
-        let (ends, end_reason) = self.lifetime(route_id, max_duration);
+        let (ends, end_reason) = self.lifetime(route_id, longest);
         let route = &self.routes[route_id];
         let audience_key = self.audiences.find_or_make(route_id, route.broadcast, filters);
         // As if last heard some time ago, so that streams which open together do not beat together.
@@ -151,7 +154,7 @@ impl Streams {
     /// What a new stream is told first. A cursor that this shard has not come to yet may still be
     /// good: another shard was quicker. So what the mailbox has up to there is taken before the
     /// cursor is judged.
-    fn greet(&mut self, subscription: &Subscription) -> Greeting {
+    pub(super) fn greet(&mut self, subscription: &Subscription) -> Greeting {
         if let Cursor::At(id) = subscription.cursor
             && id.epoch == self.hub.epoch()
             && id.seq > self.applied
@@ -199,7 +202,7 @@ impl Streams {
                 route.control.gap(&gap)
             }),
         ];
-        Greeting { frames, sent, replay }
+        Greeting { frames, gap: told, sent, replay }
     }
 
     /// A lifetime of its own for each stream, from 80 to 100 % of the cap, so that streams which

@@ -212,6 +212,9 @@ impl Streams {
     pub(super) fn finish(&mut self, key: StreamKey, reason: EndReason) {
         let subscriber = &self.subscribers[key];
         debug_assert_eq!(subscriber.phase, Phase::Live);
+        if subscriber.is_poll() {
+            return self.end_wait(key);
+        }
         let pending = self.audiences[subscriber.audience].log.end() > subscriber.cursor;
         if subscriber.backlog.is_none() && pending && subscriber.remaining > 0 {
             self.fall_behind(key);
@@ -288,7 +291,10 @@ impl Streams {
             }
             waiting += log.from(subscriber.cursor).len() as u64;
         }
-        self.metrics.events_dropped[Dropped::Closed as usize].add(waiting);
+        // What did not fit a poll's answer is for its next one.
+        if why != Closed::Answered {
+            self.metrics.events_dropped[Dropped::Closed as usize].add(waiting);
+        }
         self.end_replay(key, Replayed::Abandoned);
         let subscriber = &self.subscribers[key];
         if subscriber.phase == Phase::Live {

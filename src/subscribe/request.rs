@@ -3,10 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::header::{ACCEPT, HeaderMap};
+use http::header::HeaderMap;
 use http::request::Parts;
 
+use super::accept::{Form, form};
 use super::routes::RouteId;
+use crate::config::schema::Stream;
 use crate::config::units::Interval;
 use crate::query;
 use crate::sse::Cursor;
@@ -26,6 +28,8 @@ pub struct Subscription {
     pub limit: Option<u32>,
     /// End after this time.
     pub max_duration: Option<Duration>,
+    /// Be a long poll: answered once, with what there is after this time at the latest.
+    pub poll: Option<Duration>,
     /// Header fields of the response beside those of every stream.
     pub fields: HeaderMap,
 }
@@ -64,6 +68,8 @@ pub enum SubscribeError {
     Limit,
     /// `max_duration` is not a length of time.
     MaxDuration,
+    /// `wait` is not a length of time.
+    Wait,
 }
 
 /// What is wrong with a parameter of a route.
@@ -112,6 +118,7 @@ impl SubscribeError {
             Self::NotUtf8 { parameter } => parameter,
             Self::Limit => "limit",
             Self::MaxDuration => "max_duration",
+            Self::Wait => "wait",
         }
     }
 }
@@ -120,7 +127,11 @@ impl fmt::Display for SubscribeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAcceptable => {
-                write!(f, "a stream is text/event-stream, which the request does not accept")
+                write!(
+                    f,
+                    "a stream is text/event-stream, or application/json for a long poll, and the \
+                     request accepts neither"
+                )
             }
             Self::NoTopic { path } => {
                 write!(f, "name at least one topic: {path}?topic=board.42")
@@ -133,6 +144,7 @@ impl fmt::Display for SubscribeError {
             Self::MaxDuration => {
                 write!(f, "max_duration is a length of time of 100 ms or more, such as 30s")
             }
+            Self::Wait => write!(f, "wait is a length of time, such as 25s"),
         }
     }
 }
@@ -162,17 +174,17 @@ pub(super) fn topics_of(
     Ok(filters)
 }
 
-/// Reads a subscription to `filters` from a request's head. Unknown parameters are left alone, since
+/// Reads a subscription to `filters`, with these settings, from a request's head. Unknown parameters are left alone, since
 /// clients add their own (cache busters, polyfills).
 pub(super) fn parse(
     route: RouteId,
+    settings: &Stream,
     mut filters: Vec<Filter>,
     head: &Parts,
     fields: HeaderMap,
 ) -> Result<Subscription, SubscribeError> {
-    if !accepts_event_stream(&head.headers) {
-        return Err(SubscribeError::NotAcceptable);
-    }
+    let form = form(&head.headers).ok_or(SubscribeError::NotAcceptable)?;
+    let mut wait = settings.poll_wait.0;
     let mut cursor = Cursor::Live;
     let mut limit = None;
     let mut max_duration = None;
@@ -181,6 +193,7 @@ pub(super) fn parse(
             b"last_event_id" | b"lastEventId" | b"lastEventID" => cursor = Cursor::parse(&value),
             b"limit" => limit = Some(parse_limit(&value)?),
             b"max_duration" => max_duration = Some(parse_duration(&value)?),
+            b"wait" => wait = parse_wait(&value)?.min(settings.poll_wait_max.0),
             _ => {}
         }
     }
@@ -192,18 +205,8 @@ pub(super) fn parse(
     if let Some(header) = header.filter(|header| !header.is_empty()) {
         cursor = Cursor::parse(header.as_bytes());
     }
-    Ok(Subscription { route, filters: filters.into(), cursor, limit, max_duration, fields })
-}
-
-fn accepts_event_stream(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(ACCEPT).iter().peekable();
-    if values.peek().is_none() {
-        return true;
-    }
-    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
-        let media = range.split(';').next().unwrap_or_default().trim();
-        ["text/event-stream", "text/*", "*/*"].iter().any(|ours| media.eq_ignore_ascii_case(ours))
-    })
+    let poll = (form == Form::Poll).then_some(wait);
+    Ok(Subscription { route, filters: filters.into(), cursor, limit, max_duration, poll, fields })
 }
 
 fn utf8<'a>(value: &'a [u8], parameter: &'static str) -> Result<&'a str, SubscribeError> {
@@ -225,6 +228,11 @@ fn parse_duration(value: &[u8]) -> Result<Duration, SubscribeError> {
         .map(|interval| interval.0)
         .filter(|&duration| duration >= DURATION_MIN)
         .ok_or(SubscribeError::MaxDuration)
+}
+
+fn parse_wait(value: &[u8]) -> Result<Duration, SubscribeError> {
+    let wait = utf8(value, "wait")?.parse::<Interval>();
+    wait.map(|wait| wait.0).map_err(|_| SubscribeError::Wait)
 }
 
 #[cfg(test)]
@@ -252,7 +260,7 @@ mod tests {
 
     fn parse_head(head: &Parts) -> Result<Subscription, SubscribeError> {
         let filters = topics_of(head.uri.query().unwrap_or_default(), 4, head.uri.path())?;
-        parse(RouteId::default(), filters, head, HeaderMap::new())
+        parse(RouteId::default(), &Stream::default(), filters, head, HeaderMap::new())
     }
 
     #[test]
@@ -288,6 +296,8 @@ mod tests {
             ("/events?topic=a&limit=99999999999", "limit"),
             ("/events?topic=a&max_duration=soon", "max_duration"),
             ("/events?topic=a&max_duration=1ms", "max_duration"),
+            ("/events?topic=a&wait=long", "wait"),
+            ("/events?topic=a&wait=-1s", "wait"),
             ("/events?topic=a&max_duration=18446744073709552s", "max_duration"),
             ("/events?topic=a&max_duration=18446744073709551615s%20500ms%20500ms", "max_duration"),
         ] {
@@ -308,12 +318,17 @@ mod tests {
     }
 
     #[test]
-    fn only_clients_that_accept_a_stream_get_one() {
-        for accept in ["text/event-stream", "*/*", "text/html, TEXT/EVENT-STREAM;q=0.5", "text/*"] {
-            assert!(parse_with("/events?topic=a", &[("accept", accept)]).is_ok(), "{accept}");
-        }
-        let json = parse_with("/events?topic=a", &[("accept", "application/json")]);
-        assert_eq!(json, Err(SubscribeError::NotAcceptable));
+    fn a_poll_waits_as_long_as_it_asks_and_may() {
+        let json = ("accept", "application/json");
+        let wait =
+            |query: &str| parse_with(&format!("/events?topic=a{query}"), &[json]).unwrap().poll;
+        assert_eq!(wait(""), Some(Duration::from_secs(25)));
+        assert_eq!(wait("&wait=0s"), Some(Duration::ZERO));
+        assert_eq!(wait("&wait=1500ms"), Some(Duration::from_millis(1500)));
+        assert_eq!(wait("&wait=1h"), Some(Duration::from_secs(60)));
+        assert_eq!(parse_uri("/events?topic=a&wait=1s").unwrap().poll, None);
+        let html = parse_with("/events?topic=a", &[("accept", "text/html")]);
+        assert_eq!(html, Err(SubscribeError::NotAcceptable));
     }
 
     #[test]

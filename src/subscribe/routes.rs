@@ -119,7 +119,7 @@ impl Route {
         head: &Parts,
     ) -> Result<Subscription, SubscribeError> {
         let cors = self.cors(&head.headers);
-        parse(self.id, filters, head, cors)
+        parse(self.id, &self.settings, filters, head, cors)
     }
 
     /// The header fields that every response of this route has for pages of other origins.
