@@ -32,6 +32,38 @@ impl Destination {
     }
 }
 
+/// Name of an event that its publisher gave none.
+const UNNAMED: &[u8] = b"message";
+
+/// Which events a subscriber gets, by their names: these, or all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct EventNames(Option<Box<[Box<str>]>>);
+
+/// Events of every name.
+pub static ALL_NAMES: EventNames = EventNames(None);
+
+impl EventNames {
+    /// Events with these names; `message` is an event without one.
+    pub fn only(mut names: Vec<Box<str>>) -> Self {
+        names.sort_unstable();
+        names.dedup();
+        Self(Some(names.into()))
+    }
+
+    /// Whether some are left out.
+    pub fn are_limited(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether an event is one of these.
+    pub fn have(&self, event: &Event) -> bool {
+        self.0.as_ref().is_none_or(|names| {
+            let name = event.frame.name().unwrap_or(UNNAMED);
+            names.binary_search_by(|own| own.as_bytes().cmp(name)).is_ok()
+        })
+    }
+}
+
 /// An ordered, encoded event.
 #[derive(Debug)]
 pub struct Event {

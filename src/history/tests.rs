@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::ALL_NAMES;
 use crate::sse::{Draft, Epoch, EventId, Fields};
 use crate::topic::Filter;
 
@@ -282,7 +283,7 @@ fn bounds() -> impl Strategy<Value = Bounds> {
 }
 
 fn of(filters: &[Filter]) -> Wants<'_> {
-    Wants { filters, everyone: true }
+    Wants { filters, everyone: true, names: &ALL_NAMES }
 }
 
 fn filters(of: &[usize]) -> Vec<Filter> {
@@ -314,11 +315,11 @@ proptest! {
                     let head = world.head();
                     let after = head - head * back / 100;
                     let upto = head - (head - after) * lag / 100;
-                    let wants = Wants { filters: &filters(&named), everyone };
+                    let wants = Wants { filters: &filters(&named), everyone, names: &ALL_NAMES };
                     world.read(wants, (after, upto), page_events, meanwhile);
                 }
                 Operation::Subscribe { filters: named, everyone } => {
-                    world.subscribe(Wants { filters: &filters(&named), everyone });
+                    world.subscribe(Wants { filters: &filters(&named), everyone, names: &ALL_NAMES });
                 }
             }
             world.check_totals();

@@ -21,6 +21,7 @@ impl From<&SubscribeError> for Problem {
             SubscribeError::Limit
             | SubscribeError::MaxDuration
             | SubscribeError::Wait
+            | SubscribeError::Filter
             | SubscribeError::Parameter { .. } => (400, "bad-parameter", "Bad parameter"),
         };
         Self::new(status, slug, title, error.to_string()).in_field(error.field())

@@ -1,6 +1,7 @@
 //! Order, all-or-nothing, the ids a publisher is told, and what a key recognises.
 
 use super::*;
+use crate::event::ALL_NAMES;
 use crate::history::{PageBounds, Past};
 use crate::journal::{self, Ended, Item, Record, Recovered, To};
 use crate::sse::Fields;
@@ -33,7 +34,7 @@ fn publish(hub: &Hub, batch: Vec<Submission>) -> Result<Vec<u64>, Refused> {
 }
 
 fn of(filters: &[Filter]) -> Wants<'_> {
-    Wants { filters, everyone: true }
+    Wants { filters, everyone: true, names: &ALL_NAMES }
 }
 
 #[test]

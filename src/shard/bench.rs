@@ -12,14 +12,14 @@ use std::time::Instant;
 use http::HeaderMap;
 use tokio::runtime::{self, Runtime};
 
-use super::audience::Audiences;
+use super::audience::{Audiences, Selection};
 use super::index::AudienceKey;
 use super::places::Places;
 use super::ring::{self, RingBounds};
 use super::streams::Streams;
 use super::subscriber::Framing;
 use crate::config::schema::Config;
-use crate::event::Event;
+use crate::event::{Event, EventNames};
 use crate::history::Bounds;
 use crate::hub::{EventMailbox, Hub, KeyBounds, Refused, Submission};
 use crate::metrics::{ListenerName, ShardMetrics};
@@ -37,7 +37,7 @@ pub struct Matcher {
 impl Matcher {
     /// Adds a subscription set, which becomes an audience unless it is one.
     pub fn subscribe(&mut self, filters: Box<[Filter]>) {
-        self.audiences.find_or_make(RouteId::default(), true, filters);
+        self.audiences.find_or_make(RouteId::default(), true, Selection::all_of(filters));
     }
 
     /// How many audiences `event` goes to. An audience remembers the `seq` that it last matched, so
@@ -118,6 +118,7 @@ impl Fanout {
         let subscription = Subscription {
             route: RouteId::default(),
             filters,
+            names: EventNames::default(),
             cursor: Cursor::Live,
             limit: None,
             max_duration: None,

@@ -23,7 +23,7 @@ use super::streams::Streams;
 use super::subscriber::Framing;
 use crate::config::schema::{Config, Slow};
 use crate::config::units::Bytes;
-use crate::event::Destination;
+use crate::event::{Destination, EventNames};
 use crate::history::{Bounds, Limits, Retain};
 use crate::hub::{EventMailbox, Hub, KeyBounds, Submission};
 use crate::metrics::{Protocol, ShardMetrics};
@@ -36,6 +36,8 @@ const CLIENTS: usize = 24;
 /// The last of them poll.
 const POLLERS: usize = 8;
 const TOPICS: [&str; 7] = ["a", "b", "c", "x.1", "x.2", "x.1.y", "z.9"];
+/// `message` is none.
+const NAMES: [&str; 3] = ["message", "n1", "n2"];
 const FILTERS: [&str; 8] = ["a", "b", "c", "x.1", "x.*", "x.>", ">", "z.*"];
 
 /// One incarnation of the gateway.
@@ -43,9 +45,16 @@ struct Gateway {
     epoch: Epoch,
     hub: Arc<Hub>,
     shards: Vec<Streams>,
-    /// Where every event went; the first has `seq` 1.
-    truth: Vec<Destination>,
+    /// What every event was; the first has `seq` 1.
+    truth: Vec<Published>,
     seen: Seen,
+}
+
+/// What there is to know of an event.
+#[derive(Clone)]
+struct Published {
+    to: Destination,
+    name: &'static str,
 }
 
 /// What has happened, to be sure that something has.
@@ -62,10 +71,16 @@ struct Seen {
 
 /// What a client has, and what it has been told.
 struct Client {
-    filters: Box<[Filter]>,
+    wishes: Wishes,
     cursor: Option<EventId>,
     polls: bool,
     stream: Option<Stream>,
+}
+
+/// What a client wants: of what goes to these, events with one of these names, if there are any.
+struct Wishes {
+    filters: Box<[Filter]>,
+    names: Vec<&'static str>,
 }
 
 struct Stream {
@@ -120,19 +135,22 @@ fn gateway(rng: &mut Rng) -> Gateway {
 impl Gateway {
     fn publish(&mut self, rng: &mut Rng) {
         let events = 1 + rng.usize(0..4) * rng.usize(0..4);
-        let batch: Vec<_> = (0..events).map(|_| submission(rng)).collect();
-        let to: Vec<_> = batch.iter().map(|event| event.to.clone()).collect();
+        let (batch, truth): (Vec<_>, Vec<_>) = (0..events).map(|_| submission(rng)).unzip();
         // A full mailbox or too many retained values refuse the whole batch.
         if self.hub.publish(batch, None, Instant::now()).is_ok() {
-            self.seen.published += to.len();
-            self.truth.extend(to);
+            self.seen.published += truth.len();
+            self.truth.extend(truth);
         } else {
             self.seen.refused += 1;
         }
     }
 
-    fn wanted(&self, filters: &[Filter], seq: u64) -> bool {
-        match &self.truth[seq as usize - 1] {
+    fn wanted(&self, Wishes { filters, names }: &Wishes, seq: u64) -> bool {
+        let Published { to, name } = &self.truth[seq as usize - 1];
+        if !names.is_empty() && !names.contains(name) {
+            return false;
+        }
+        match to {
             Destination::Everyone => true,
             Destination::Topics(topics) => {
                 topics.iter().any(|topic| filters.iter().any(|filter| filter.matches(topic)))
@@ -149,10 +167,12 @@ impl Gateway {
             Some(id) => Cursor::At(id),
             None => Cursor::Live,
         };
-        let filters = client.filters.clone();
+        let Wishes { filters, names } = &client.wishes;
+        let names = names.iter().map(|&name| name.into()).collect::<Vec<_>>();
         let subscription = Subscription {
             route: RouteId::default(),
-            filters,
+            filters: filters.clone(),
+            names: if names.is_empty() { EventNames::default() } else { EventNames::only(names) },
             cursor,
             limit: None,
             max_duration: None,
@@ -228,7 +248,9 @@ impl Gateway {
         }
         for event in answer["events"].as_array().unwrap() {
             let (id, data) = (event["id"].as_str().unwrap(), event["data"].as_str().unwrap());
-            self.take(client, &format!("id: {id}\ndata: {data}"));
+            let name = event["event"].as_str().map(|name| format!("event: {name}\n"));
+            let name = name.unwrap_or_default();
+            self.take(client, &format!("id: {id}\n{name}data: {data}"));
             self.seen.received += 1;
         }
         self.take(client, &format!("id: {}", answer["cursor"].as_str().unwrap()));
@@ -245,14 +267,15 @@ impl Gateway {
             assert_eq!(id.epoch, self.epoch);
             client.cursor = Some(id);
         }
-        let Client { filters, stream: Some(stream), .. } = client else { return };
+        let Client { wishes, stream: Some(stream), .. } = client else { return };
+        let control = field("event: ").filter(|name| !NAMES.contains(name));
         if let Some(id) = id {
-            let is_event = field("event: ").is_none() && field("data: ").is_some();
+            let is_event = control.is_none() && field("data: ").is_some();
             assert!(id.seq >= stream.cursor + u64::from(is_event), "{}: {block}", stream.cursor);
             stream.cursor = id.seq;
         }
-        match (field("event: "), id) {
-            (Some("hello"), Some(id)) => self.cover(filters, stream, id.seq, block),
+        match (control, id) {
+            (Some("hello"), Some(id)) => self.cover(wishes, stream, id.seq, block),
             (Some("hello"), None) => {}
             (Some("gap"), Some(id)) => {
                 let data = field("data: ").unwrap();
@@ -264,16 +287,16 @@ impl Gateway {
                 let (after, to) = (seq("after").unwrap_or(0), seq("to").unwrap());
                 assert!(after < to || gap["after"].is_null(), "{block}");
                 stream.gaps.push((after, to));
-                self.cover(filters, stream, id.seq, block);
+                self.cover(wishes, stream, id.seq, block);
             }
             (Some(other), _) => panic!("what is {other}?"),
             (None, Some(id)) if field("data: ").is_some() => {
                 let seq = id.seq;
-                assert!(self.wanted(filters, seq), "not asked for: {block}");
+                assert!(self.wanted(wishes, seq), "not asked for: {block}");
                 assert!(seq > stream.last, "after {}: {block}", stream.last);
                 stream.last = seq;
                 if seq > stream.covered {
-                    self.cover(filters, stream, seq - 1, block);
+                    self.cover(wishes, stream, seq - 1, block);
                     stream.covered = seq;
                 } else {
                     let is_lost = stream.gaps.iter().any(|&(after, to)| after < seq && seq <= to);
@@ -281,17 +304,17 @@ impl Gateway {
                 }
             }
             // A comment that moves the cursor.
-            (None, Some(id)) => self.cover(filters, stream, id.seq, block),
+            (None, Some(id)) => self.cover(wishes, stream, id.seq, block),
             (None, None) => panic!("what is this? {block}"),
         }
     }
 
     /// The client's cursor moves to `upto`: everything before must have come or been declared.
-    fn cover(&self, filters: &[Filter], stream: &mut Stream, upto: u64, why: &str) {
+    fn cover(&self, wishes: &Wishes, stream: &mut Stream, upto: u64, why: &str) {
         for seq in stream.covered + 1..=upto {
             let declared = stream.gaps.iter().any(|&(after, to)| after < seq && seq <= to);
             assert!(
-                declared || !self.wanted(filters, seq),
+                declared || !self.wanted(wishes, seq),
                 "{seq} was neither delivered nor declared, before {why:?}; gaps: {:?}",
                 stream.gaps
             );
@@ -316,13 +339,13 @@ impl Gateway {
         for client in clients {
             while self.read(client) {}
             if let Some(stream) = &mut client.stream {
-                self.cover(&client.filters, stream, head, "the end");
+                self.cover(&client.wishes, stream, head, "the end");
             }
         }
     }
 }
 
-fn submission(rng: &mut Rng) -> Submission {
+fn submission(rng: &mut Rng) -> (Submission, Published) {
     let to = match rng.usize(0..10) {
         0 => Destination::Everyone,
         topics => {
@@ -339,8 +362,11 @@ fn submission(rng: &mut Rng) -> Submission {
         false => Retain::Delete("".into()),
     });
     let data = "x".repeat(rng.usize(0..30) * rng.usize(0..8));
-    let draft = Draft::new(&Fields { data: &data, ..Fields::default() });
-    Submission { to, draft, ttl: None, retain, key: None }
+    let name = NAMES[rng.usize(..NAMES.len())];
+    let event = (name != NAMES[0]).then_some(name);
+    let draft = Draft::new(&Fields { event, data: &data, ..Fields::default() });
+    let truth = Published { to: to.clone(), name };
+    (Submission { to, draft, ttl: None, retain, key: None }, truth)
 }
 
 fn client(rng: &mut Rng, at: usize) -> Client {
@@ -350,7 +376,9 @@ fn client(rng: &mut Rng, at: usize) -> Client {
     filters.sort_unstable();
     filters.dedup();
     let polls = at >= CLIENTS - POLLERS;
-    Client { filters: filters.into(), cursor: None, polls, stream: None }
+    let names = (0..rng.usize(0..3)).map(|_| NAMES[rng.usize(..NAMES.len())]);
+    let wishes = Wishes { filters: filters.into(), names: names.collect() };
+    Client { wishes, cursor: None, polls, stream: None }
 }
 
 fn run(seed: u64, steps: usize) {

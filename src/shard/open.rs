@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use mio::net::TcpStream;
 
-use super::audience::StreamKey;
+use super::audience::{Selection, StreamKey};
 use super::places::Permit;
 use super::replay::Replay;
 use super::streams::{Streams, protocol};
@@ -116,12 +116,14 @@ impl Streams {
         sent: u64,
     ) {
         let protocol = protocol(&sink);
-        let Subscription { route: route_id, filters, limit, max_duration, poll, .. } = subscription;
+        let Subscription { route: route_id, filters, names, limit, max_duration, poll, .. } =
+            subscription;
         let longest = [max_duration, poll].into_iter().flatten().min();
         let opened = self.tick;
         let (ends, end_reason) = self.lifetime(route_id, longest);
         let route = &self.routes[route_id];
-        let audience_key = self.audiences.find_or_make(route_id, route.broadcast, filters);
+        let audience_key =
+            self.audiences.find_or_make(route_id, route.broadcast, Selection { filters, names });
         // As if last heard some time ago, so that streams which open together do not beat together.
         let half_a_beat = Tick::at_ms(route.heartbeat_ms.unwrap_or(0) / 2);
         let heard = Tick(opened.0.saturating_sub(fastrand::u32(0..=half_a_beat.0)));
@@ -176,7 +178,8 @@ impl Streams {
             }
             Cursor::At(id) => {
                 let place = Place::after(id.seq);
-                let wants = Wants { filters: &subscription.filters, everyone: route.broadcast };
+                let Subscription { filters, names, .. } = subscription;
+                let wants = Wants { filters, everyone: route.broadcast, names };
                 let lost = self.hub.lost(wants, place, head, self.now);
                 (lost.is_none(), id.seq, None)
             }

@@ -36,8 +36,6 @@ pub(super) struct Encoded {
     pub(super) lost: Option<Loss>,
     /// Where a stream is once it has the page.
     pub(super) place: Place,
-    /// Up to where it was read.
-    pub(super) upto: u64,
     bytes: Vec<u8>,
     /// Where each frame ends in `bytes`, and whose it is.
     frames: Vec<(usize, Arc<Event>)>,
@@ -47,7 +45,7 @@ impl Encoded {
     /// How much is read and written at a time.
     pub(super) const BOUNDS: PageBounds = PageBounds { events_max: 256, bytes_max: 16 * 1024 };
 
-    pub(super) fn new(key: PageKey, page: Page, upto: u64, made: Tick) -> Self {
+    pub(super) fn new(key: PageKey, page: Page, made: Tick) -> Self {
         let Page { lost, events, to, told_at } = page;
         let (mut bytes, mut frames) = (Vec::new(), Vec::with_capacity(events.len()));
         for event in events {
@@ -55,7 +53,7 @@ impl Encoded {
             frames.push((bytes.len(), event));
         }
         let place = Place { after: to, told_at };
-        Self { key, made, lost, place, upto, bytes, frames }
+        Self { key, made, lost, place, bytes, frames }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -137,7 +135,7 @@ mod tests {
             values_to: 0,
         };
         let events = seqs.iter().map(|&seq| event(seq, 5)).collect();
-        Encoded::new(key, Page { events, to: 9, ..Page::default() }, 9, made)
+        Encoded::new(key, Page { events, to: 9, ..Page::default() }, made)
     }
 
     #[test]

@@ -18,7 +18,8 @@ use super::replay::Next;
 use super::ring::RingBounds;
 use super::streams::Streams;
 use super::subscriber::{Framing, Sink};
-use crate::event::Event;
+use crate::event::{ALL_NAMES, Event};
+use crate::history::Wants;
 use crate::metrics::{Closed, Protocol};
 use crate::sse::Cursor;
 use crate::subscribe::control::Gap;
@@ -130,7 +131,7 @@ impl Streams {
         let epoch = self.hub.epoch();
         // The shard closes who is too slow where such streams are disconnected: back to its cursor.
         if !self.is(key, asked.generation) {
-            let nothing = crate::history::Wants { filters: &[], everyone: false };
+            let nothing = Wants { filters: &[], everyone: false, names: &ALL_NAMES };
             return Poll::Ready(poll::answer(epoch, nothing, &[], asked.gap.as_ref(), asked.after));
         }
         let found = self.collect(key, asked.gap);

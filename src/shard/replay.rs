@@ -191,7 +191,7 @@ impl Streams {
         let now = self.now;
         let page =
             self.hub.page(PageRequest { wants, past, place, upto, bounds: Encoded::BOUNDS }, now);
-        self.pages.add(Encoded::new(wanted, page, upto, self.tick))
+        self.pages.add(Encoded::new(wanted, page, self.tick))
     }
 
     /// Notes that a gap is told; its bytes.
@@ -292,6 +292,6 @@ fn gap_before(page: &Encoded, replay: &Replay) -> Option<Gap> {
         let after = if lost.to > told_to { place.after.max(told_to) } else { place.after };
         Some(Gap { after: Some(after), to: lost.to, cursor: lost.to, count: lost.count, reason })
     })?;
-    let before_next = page.first_seq().map_or(page.upto, |seq| seq - 1);
+    let before_next = page.first_seq().map_or(page.place.after, |seq| seq - 1);
     Some(Gap { cursor: owed.cursor.min(before_next), ..owed })
 }

@@ -10,6 +10,7 @@ use super::accept::{Form, form};
 use super::routes::RouteId;
 use crate::config::schema::Stream;
 use crate::config::units::Interval;
+use crate::event::EventNames;
 use crate::query;
 use crate::sse::Cursor;
 use crate::topic::{Filter, TOPIC_BYTES_MAX, TopicError};
@@ -22,6 +23,8 @@ pub struct Subscription {
     /// Topics and patterns: sorted, each once, at least one. Two streams with equal filters are
     /// written the same bytes.
     pub filters: Box<[Filter]>,
+    /// Of what goes to these, events with these names.
+    pub names: EventNames,
     /// What the client has already.
     pub cursor: Cursor,
     /// End after this many events.
@@ -70,6 +73,8 @@ pub enum SubscribeError {
     MaxDuration,
     /// `wait` is not a length of time.
     Wait,
+    /// `filter` is not names of events.
+    Filter,
 }
 
 /// What is wrong with a parameter of a route.
@@ -119,6 +124,7 @@ impl SubscribeError {
             Self::Limit => "limit",
             Self::MaxDuration => "max_duration",
             Self::Wait => "wait",
+            Self::Filter => "filter",
         }
     }
 }
@@ -145,11 +151,22 @@ impl fmt::Display for SubscribeError {
                 write!(f, "max_duration is a length of time of 100 ms or more, such as 30s")
             }
             Self::Wait => write!(f, "wait is a length of time, such as 25s"),
+            Self::Filter => write!(
+                f,
+                "filter names up to {FILTER_NAMES_MAX} events, each with 1 to {FILTER_NAME_BYTES_MAX} \
+                 bytes and no control characters: filter=task.created,task.deleted"
+            ),
         }
     }
 }
 
 impl std::error::Error for SubscribeError {}
+
+/// Names that one subscription may be limited to. Worst case: this times [`FILTER_NAME_BYTES_MAX`] an audience.
+const FILTER_NAMES_MAX: usize = 64;
+
+/// Longest name of an event, in bytes.
+const FILTER_NAME_BYTES_MAX: usize = 256;
 
 /// Shortest `max_duration`: below the resolution of a shard's timers it would mean nothing.
 const DURATION_MIN: Duration = Duration::from_millis(100);
@@ -188,9 +205,11 @@ pub(super) fn parse(
     let mut cursor = Cursor::Live;
     let mut limit = None;
     let mut max_duration = None;
+    let mut names = Vec::new();
     for (name, value) in query::pairs(head.uri.query().unwrap_or_default()) {
         match &*name {
             b"last_event_id" | b"lastEventId" | b"lastEventID" => cursor = Cursor::parse(&value),
+            b"filter" => add_names(&value, &mut names)?,
             b"limit" => limit = Some(parse_limit(&value)?),
             b"max_duration" => max_duration = Some(parse_duration(&value)?),
             b"wait" => wait = parse_wait(&value)?.min(settings.poll_wait_max.0),
@@ -206,11 +225,33 @@ pub(super) fn parse(
         cursor = Cursor::parse(header.as_bytes());
     }
     let poll = (form == Form::Poll).then_some(wait);
-    Ok(Subscription { route, filters: filters.into(), cursor, limit, max_duration, poll, fields })
+    Ok(Subscription {
+        route,
+        filters: filters.into(),
+        names: if names.is_empty() { EventNames::default() } else { EventNames::only(names) },
+        cursor,
+        limit,
+        max_duration,
+        poll,
+        fields,
+    })
 }
 
 fn utf8<'a>(value: &'a [u8], parameter: &'static str) -> Result<&'a str, SubscribeError> {
     std::str::from_utf8(value).map_err(|_| SubscribeError::NotUtf8 { parameter })
+}
+
+fn add_names(value: &[u8], names: &mut Vec<Box<str>>) -> Result<(), SubscribeError> {
+    for name in utf8(value, "filter")?.split(',') {
+        let is_name = (1..=FILTER_NAME_BYTES_MAX).contains(&name.len())
+            && !name.contains(char::is_control)
+            && names.len() < FILTER_NAMES_MAX;
+        if !is_name {
+            return Err(SubscribeError::Filter);
+        }
+        names.push(name.into());
+    }
+    Ok(())
 }
 
 fn parse_limit(value: &[u8]) -> Result<u32, SubscribeError> {
@@ -298,6 +339,10 @@ mod tests {
             ("/events?topic=a&max_duration=1ms", "max_duration"),
             ("/events?topic=a&wait=long", "wait"),
             ("/events?topic=a&wait=-1s", "wait"),
+            ("/events?topic=a&filter=", "filter"),
+            ("/events?topic=a&filter=a,,b", "filter"),
+            ("/events?topic=a&filter=a%0ab", "filter"),
+            ("/events?topic=a&filter=%ff", "filter"),
             ("/events?topic=a&max_duration=18446744073709552s", "max_duration"),
             ("/events?topic=a&max_duration=18446744073709551615s%20500ms%20500ms", "max_duration"),
         ] {
@@ -329,6 +374,20 @@ mod tests {
         assert_eq!(parse_uri("/events?topic=a&wait=1s").unwrap().poll, None);
         let html = parse_with("/events?topic=a", &[("accept", "text/html")]);
         assert_eq!(html, Err(SubscribeError::NotAcceptable));
+    }
+
+    #[test]
+    fn f44_names_of_a_filter_are_sorted_and_bounded() {
+        let names =
+            |query: &str| parse_uri(&format!("/events?topic=a{query}")).map(|asked| asked.names);
+        assert_eq!(names("").unwrap(), EventNames::default());
+        assert_eq!(names("&filter=b,a&filter=b"), names("&filter=a&filter=b"));
+        assert!(names("&filter=a").unwrap().are_limited());
+        let many = "x,".repeat(FILTER_NAMES_MAX - 1);
+        assert!(names(&format!("&filter={many}x")).is_ok());
+        assert_eq!(names(&format!("&filter={many}x,x")), Err(SubscribeError::Filter));
+        assert!(names(&format!("&filter={}", "n".repeat(256))).is_ok());
+        assert_eq!(names(&format!("&filter={}", "n".repeat(257))), Err(SubscribeError::Filter));
     }
 
     #[test]

@@ -16,8 +16,16 @@ use crate::topic::is_token;
 const HEARTBEAT_DATA_BYTES_MAX: usize = 512;
 
 /// Query parameters that mean the same on every route.
-const QUERY_PARAMETERS: [&str; 7] =
-    ["topic", "last_event_id", "lastEventId", "lastEventID", "limit", "max_duration", "wait"];
+const QUERY_PARAMETERS: [&str; 8] = [
+    "topic",
+    "filter",
+    "last_event_id",
+    "lastEventId",
+    "lastEventID",
+    "limit",
+    "max_duration",
+    "wait",
+];
 
 pub(super) fn stream(stream: &Stream, publish: &Publish, broken: &mut Broken) {
     broken.at_most("stream.routes", stream.routes.len(), ENTRIES_MAX);
