@@ -77,6 +77,8 @@ pub struct Event {
     pub accepted: Instant,
     /// When it is worth nothing any more to those who come later.
     pub expires: Option<Instant>,
+    /// Where it waits for one stream, it takes the place of what goes to the same topics with this key.
+    pub conflate: Option<Box<str>>,
 }
 
 impl Event {
@@ -84,10 +86,15 @@ impl Event {
     pub fn is_expired(&self, now: Instant) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
+
+    /// Whether this is to take the place of an older event.
+    pub fn replaces(&self, older: &Self) -> bool {
+        self.conflate.is_some() && self.conflate == older.conflate && self.to == older.to
+    }
 }
 
 impl Weigh for Arc<Event> {
     fn weight(&self) -> usize {
-        self.frame.size() + self.to.size()
+        self.frame.size() + self.to.size() + self.conflate.as_ref().map_or(0, |key| key.len())
     }
 }

@@ -37,7 +37,14 @@ impl FullHistory {
         let mut to = to_topic(&format!("board.{topic}.moved"));
         self.history.share_names(&mut to);
         let (frame, accepted) = (draft(DATA_BYTES).seal(id()), self.now);
-        let event = Arc::new(Event { seq: self.newest, to, frame, accepted, expires: None });
+        let event = Arc::new(Event {
+            seq: self.newest,
+            to,
+            frame,
+            accepted,
+            expires: None,
+            conflate: None,
+        });
         self.history.append(&event, None, self.now);
     }
 

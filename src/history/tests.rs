@@ -116,7 +116,7 @@ impl World {
         let draft = Draft::new(&Fields { data: &"x".repeat(data_bytes), ..Fields::default() });
         let frame = draft.seal(EventId { epoch: Epoch::new(0), seq });
         let expires = ttl.map(|ttl| self.now + Duration::from_secs(ttl));
-        let event = Arc::new(Event { seq, to, frame, accepted: self.now, expires });
+        let event = Arc::new(Event { seq, to, frame, accepted: self.now, expires, conflate: None });
         let size = event.frame.size();
         let retain = retain.filter(|retain| match retain {
             Retain::Keep(name) => {
@@ -371,7 +371,8 @@ fn f45_a_million_topics_are_bounded() {
         let draft = Draft::new(&Fields { data: "x", ..Fields::default() });
         let frame = draft.seal(EventId { epoch: Epoch::new(0), seq });
         let to = Destination::Topics([Topic::parse(&format!("t.{seq}")).unwrap()].into());
-        let event = Arc::new(Event { seq, to, frame, accepted: now, expires: None });
+        let event =
+            Arc::new(Event { seq, to, frame, accepted: now, expires: None, conflate: None });
         history.append(&event, None, now);
     }
     let totals = history.totals();

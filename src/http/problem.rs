@@ -48,6 +48,7 @@ impl From<&PublishError> for Problem {
             Fault::UnknownParameter => (400, "bad-parameter", "Bad parameter"),
             Fault::Ttl => (400, "bad-ttl", "Bad ttl"),
             Fault::Key => (400, "bad-key", "Bad idempotency key"),
+            Fault::ConflateKey => (400, "bad-conflate", "Bad conflation key"),
             Fault::Flag => (400, "bad-parameter", "Bad parameter"),
         };
         Self::new(status, slug, title, error.fault.to_string()).in_field(error.field.as_str())

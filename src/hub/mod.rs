@@ -45,6 +45,16 @@ pub struct Submission {
     pub retain: Option<Retain>,
     /// Recognises it when it is sent again.
     pub key: Option<Key>,
+    /// See [`Event::conflate`].
+    pub conflate: Option<Box<str>>,
+}
+
+impl Submission {
+    /// Bytes that it counts for wherever it waits.
+    fn weight(&self) -> usize {
+        let key = self.conflate.as_ref().map_or(0, |key| key.len());
+        self.draft.size() + self.to.size() + key
+    }
 }
 
 /// Why nothing of a batch was published.
@@ -400,8 +410,7 @@ impl Order {
     }
 
     fn check_room(&self, hub: &Hub, fresh: &[Submission], with_key: bool) -> Result<(), Refused> {
-        let fresh_bytes: usize =
-            fresh.iter().map(|event| event.draft.size() + event.to.size()).sum();
+        let fresh_bytes: usize = fresh.iter().map(Submission::weight).sum();
         // What waits for the log has its room already.
         let waiting = self.waiting.as_ref();
         let (ahead, ahead_bytes) = waiting.map_or((0, 0), |ahead| (ahead.events, ahead.bytes));
@@ -435,14 +444,14 @@ impl Order {
         submission: Submission,
         now: Instant,
     ) -> OrderedEvent {
-        let Submission { mut to, draft, ttl, retain, key } = submission;
+        let Submission { mut to, draft, ttl, retain, key, conflate } = submission;
         self.history.share_names(&mut to);
         let frame = draft.seal(hub.id(seq));
         let expires = ttl.and_then(|ttl| now.checked_add(ttl));
         if let Some(key) = &key {
             self.keys.add(key.clone(), Published { first: seq, count: 1 }, now);
         }
-        let event = Arc::new(Event { seq, to, frame, accepted: now, expires });
+        let event = Arc::new(Event { seq, to, frame, accepted: now, expires, conflate });
         OrderedEvent { event, retain, key }
     }
 

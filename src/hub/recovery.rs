@@ -83,7 +83,7 @@ impl Recovery {
         let frame = Frame::from_chunk(record.frame)?;
         let accepted = self.clock.instant(record.accepted_ms);
         let expires = record.expires_ms.map(|ms| self.clock.instant(ms));
-        Some(Arc::new(Event { seq: record.seq, to, frame, accepted, expires }))
+        Some(Arc::new(Event { seq: record.seq, to, frame, accepted, expires, conflate: None }))
     }
 
     /// The log has been read.

@@ -9,7 +9,14 @@ use crate::topic::{Filter, Topic};
 
 fn submission(data: &str) -> Submission {
     let draft = Draft::new(&Fields { data, ..Fields::default() });
-    Submission { to: Destination::Everyone, draft, ttl: None, retain: None, key: None }
+    Submission {
+        to: Destination::Everyone,
+        draft,
+        ttl: None,
+        retain: None,
+        key: None,
+        conflate: None,
+    }
 }
 
 fn keyed(data: &str, key: &str) -> Submission {
@@ -61,6 +68,7 @@ fn a_batch_without_room_leaves_no_trace() {
         frame: submission("x").draft.seal_without_id(),
         accepted: Instant::now(),
         expires: None,
+        conflate: None,
     }));
     assert_eq!(publish(&hub, vec![keyed("a", "k"), submission("b")]), Err(Refused::Overloaded));
     assert_eq!((mailboxes[0].len(), mailboxes[1].len()), (0, 1));

@@ -60,6 +60,8 @@ pub struct ShardMetrics {
     pub events_delivered: Cell,
     /// Events not written to a matching stream, by reason, each stream counted.
     pub events_dropped: [Cell; Dropped::ALL.len()],
+    /// Events whose place in a ring a newer one has taken, each stream counted.
+    pub events_conflated: Cell,
     /// Gap events sent, by reason.
     pub gaps: [Cell; GapReason::ALL.len()],
     /// Replays that came to an end, by how.

@@ -183,6 +183,12 @@ pub const METRICS: &[Metric] = &[
         source: Source::Counter(|shard| shard.events_delivered.get()),
     },
     Metric {
+        name: "tidegate_events_conflated_total",
+        help: "Events that waited for a stream until a newer one with the same topics and conflation key \
+               took their place. These are no losses.",
+        source: Source::Counter(|shard| shard.events_conflated.get()),
+    },
+    Metric {
         name: "tidegate_events_dropped_total",
         help: "Events that matched a stream and were not written to it: its ring was full (a gap \
                event tells the client), or it closed first.",

@@ -60,7 +60,7 @@ impl Ring {
 
     /// Appends an event and returns how many had to go for it.
     pub fn push(&mut self, event: Arc<Event>) -> u64 {
-        self.0.push(event)
+        self.0.push(event).dropped
     }
 
     /// Takes the oldest event, after the loss that a gap would tell of.

@@ -16,7 +16,7 @@ use super::index::AudienceKey;
 use super::pages::Pages;
 use super::poll_set::PollSet;
 use super::replay::Replay;
-use super::ring::Ring;
+use super::ring::{Displaced, Ring};
 use super::route::{StreamRoute, StreamRoutes};
 use super::subscriber::{Backlog, Framing, Phase, Sink, Subscriber};
 use super::wheel::{Tick, Wheel};
@@ -165,7 +165,8 @@ impl Streams {
             ring.owe(lost);
         }
         for event in audience.log.from(subscriber.cursor) {
-            ring.push(Arc::clone(event));
+            let Displaced { conflated, .. } = ring.push(Arc::clone(event));
+            self.metrics.events_conflated.add(conflated);
         }
         self.metrics.ring_frames.add(ring.len() as u64);
         let backlog =

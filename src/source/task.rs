@@ -267,6 +267,7 @@ impl Task {
             to: Destination::Topics([topic].into()),
             draft: Draft::new(&fields),
             ttl: None,
+            conflate: None,
             retain: Some(retain),
             key: None,
         };
