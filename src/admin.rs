@@ -1,4 +1,4 @@
-//! The internal listener: publish, sources, health, readiness, metrics.
+//! The internal listener: publish, sources, sessions, health, readiness, metrics.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +10,9 @@ use http::{Method, Response};
 use http_body_util::Empty;
 
 use crate::error::Problem;
+use crate::hook::Sessions;
 use crate::http::publish_route::{self, PublishRoute};
+use crate::http::sessions_route;
 use crate::http::sources_route::{self, SourcesRoute};
 use crate::http::{
     Answer, Handler, RequestBody, ResponseBody, method_not_allowed, not_found, problem, text,
@@ -31,6 +33,8 @@ pub struct Admin {
     pub publish: PublishRoute,
     /// The routes of sources.
     pub sources: SourcesRoute,
+    /// The way to end sessions.
+    pub sessions: Arc<Sessions>,
     /// Every shard's cells.
     pub metrics: Arc<Metrics>,
     /// Whether the gateway takes new streams.
@@ -66,6 +70,9 @@ impl Admin {
         }
         if sources_route::is_path(path) {
             return self.sources.answer(head, body).await;
+        }
+        if path.starts_with(sessions_route::PATH) {
+            return sessions_route::answer(&self.sessions, head).await;
         }
         let page: fn(&Self) -> Page = match path {
             "/healthz" => Self::health,

@@ -77,6 +77,8 @@ pub struct Event {
     pub accepted: Instant,
     /// When it is worth nothing any more to those who come later.
     pub expires: Option<Instant>,
+    /// Whether its topics are over: streams that it goes to end behind it.
+    pub is_last: bool,
     /// Where it waits for one stream, it takes the place of what goes to the same topics with this key.
     pub conflate: Option<Box<str>>,
 }

@@ -1,13 +1,13 @@
 //! The wiring: from a configuration to running shards, and from a signal to their end. Reads as a
 //! recipe; every part is described where it lives.
 
+mod past;
 mod signals;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,27 +17,24 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 use tracing_subscriber::EnvFilter;
 
+use self::past::hub;
 use self::signals::{Signals, Told};
 use crate::admin::Admin;
-use crate::config::schema::{Config, History, Log, LogFormat, Publish, Server, Store};
+use crate::config::schema::{Config, History, Log, LogFormat, Server, Store};
 use crate::config::units::Fsync;
-use crate::durable::{self, LogThread};
-use crate::history::{Bounds, Limits};
+use crate::hook::{Hooks, Sessions};
 use crate::http::publish_route::PublishRoute;
 use crate::http::sources_route::SourcesRoute;
-use crate::hub::{EventMailbox, Hub, KeyBounds, Recovery};
-use crate::journal::{self, BootId, Folder, Journal, SyncMode};
+use crate::hub::EventMailbox;
 use crate::metrics::Metrics;
 use crate::net::{self, SocketOptions};
 use crate::proxy::Plan;
 use crate::publish::Rules;
 use crate::shard::{Addresses, Lifecycle, LifecycleWatch, Shard};
 use crate::source::{OnShard, SourceError, Sources};
-use crate::sse::Epoch;
 use crate::subscribe::Routes;
 use crate::sync::Mailbox;
 use crate::tls::{ServerTls, TlsError};
-use crate::topic::Filter;
 
 /// Descriptors kept for everything that is not a public connection: listeners, publishers, logs.
 const DESCRIPTORS_RESERVED: u64 = 256;
@@ -144,6 +141,10 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         History { fsync: Fsync::Always, .. } => "synced",
     };
     let routes = Arc::new(Routes::new(&config.stream));
+    let (sessions, revocations) = Sessions::new(shard_count);
+    let sessions = Arc::new(sessions);
+    let hooks = Hooks::new(&config.stream, &config.hooks, Arc::clone(&hub), Arc::clone(&sessions));
+    let hooks = Arc::new(hooks.map_err(GatewayError::Tls)?);
     let rules = Rules::new(&config.publish, routes.reserved()).reserving(&config.sources.topic);
     let rules = Arc::new(rules);
     let (sources, starts) = Sources::new(&config, shard_count).map_err(GatewayError::Sources)?;
@@ -171,8 +172,9 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let mut tls_listeners = tls.into_iter().flat_map(|(listeners, tls)| {
         listeners.into_iter().map(move |listener| (listener, Arc::clone(&tls)))
     });
-    let parts = public.into_iter().zip(internal).zip(mailboxes).zip(starts).enumerate();
-    for (index, (((public, internal), mailbox), starts)) in parts {
+    let told = starts.into_iter().zip(revocations);
+    let parts = public.into_iter().zip(internal).zip(mailboxes).zip(told).enumerate();
+    for (index, (((public, internal), mailbox), (starts, revocations))) in parts {
         let lifecycle = LifecycleWatch(lifecycle.clone());
         let admin = Admin {
             publish: PublishRoute {
@@ -187,6 +189,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
                 sources: Arc::clone(&sources),
                 body_timeout: server.body_timeout.0,
             },
+            sessions: Arc::clone(&sessions),
             metrics: Arc::clone(&metrics),
             accepting: accepting(lifecycle.clone()),
         };
@@ -200,6 +203,8 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
             index,
             config: Arc::clone(&config),
             routes: Arc::clone(&routes),
+            hooks: Arc::clone(&hooks),
+            revocations,
             hub: Arc::clone(&hub),
             mailbox,
             metrics: Arc::clone(&metrics),
@@ -306,118 +311,6 @@ fn spawn(shard: Shard<Admin>, died: mpsc::Sender<()>) -> Result<(), GatewayError
         })
         .map(drop)
         .map_err(|error| GatewayError::System("cannot start a thread", error))
-}
-
-/// The thread of the log.
-struct LogEnd {
-    stop: Arc<AtomicBool>,
-    thread: thread::JoinHandle<()>,
-}
-
-impl LogEnd {
-    /// Has everything written that was ordered, and closes the log.
-    fn end(self) {
-        self.stop.store(true, Ordering::Release);
-        if self.thread.join().is_err() {
-            tracing::error!("the event log's thread panicked");
-        }
-    }
-}
-
-/// The hub, and where the past is to outlive the process, its log.
-fn hub(
-    config: &Config,
-    mailboxes: Vec<Arc<EventMailbox>>,
-    metrics: &Metrics,
-) -> Result<(Arc<Hub>, Option<LogEnd>), GatewayError> {
-    let history = &config.history;
-    let (past, keys) = (history_bounds(history), key_bounds(&config.publish));
-    let epoch = Epoch::new(random()?);
-    if history.store == Store::Memory {
-        return Ok((Arc::new(Hub::new(epoch, mailboxes, past, keys)), None));
-    }
-    let clock = durable::wall_clock();
-    let (mode, sync_every) = match history.fsync {
-        Fsync::Always => (SyncMode::Always, None),
-        Fsync::Every(interval) => (SyncMode::Interval, Some(interval.0)),
-    };
-    let options = journal::Options {
-        segment_bytes: history.log_segment_bytes.0 as u64,
-        bytes_max: history.log_bytes_max.0 as u64,
-        age_max: history.log_age_max.0,
-    };
-    let session = journal::Session {
-        mode,
-        fresh_epoch: epoch,
-        salt: random()?,
-        boot: BootId::current(),
-        now_ms: clock.now_ms,
-    };
-    let folder = Folder::create(Path::new(&history.path)).map_err(|error| {
-        GatewayError::Log(format!("{}: cannot open the folder: {error}", history.path))
-    })?;
-    let started = Instant::now();
-    let mut recovery = Recovery::new(past, keys, clock);
-    let (journal, recovered) = Journal::open(folder, options, session, |item| recovery.take(item))
-        .map_err(|error| GatewayError::Log(error.to_string()))?;
-    for finding in &recovered.findings {
-        tracing::warn!(file = %finding.file, offset = finding.offset, fault = %finding.fault, "event log");
-    }
-    tracing::info!(
-        path = %history.path,
-        ended = %recovered.ended,
-        records = recovered.records,
-        values = recovered.values,
-        bytes = recovered.bytes,
-        holes = recovered.holes.len(),
-        unreadable = recovery.unreadable,
-        took = ?started.elapsed(),
-        "the event log is read"
-    );
-    let recovery = recovery.finish(&recovered);
-    let hub = Arc::new(Hub::with_log(recovered.epoch, mailboxes, recovery));
-    let stop = Arc::new(AtomicBool::new(false));
-    let log = LogThread {
-        hub: Arc::clone(&hub),
-        journal,
-        sync_every,
-        metrics: metrics.log(),
-        stop: Arc::clone(&stop),
-    };
-    let thread = thread::Builder::new()
-        .name("log".to_owned())
-        .spawn(move || log.run())
-        .map_err(|error| GatewayError::System("cannot start a thread", error))?;
-    Ok((hub, Some(LogEnd { stop, thread })))
-}
-
-fn history_bounds(history: &History) -> Bounds {
-    let topic = Limits {
-        events_max: history.events_max,
-        bytes_max: history.bytes_max.0,
-        age_max: history.age_max.0,
-    };
-    let overrides = history.overrides.iter().map(|limits| {
-        let filter = Filter::parse(&limits.topics).expect("the configuration has been validated");
-        let limits = Limits {
-            events_max: limits.events_max.unwrap_or(topic.events_max),
-            bytes_max: limits.bytes_max.map_or(topic.bytes_max, |bytes| bytes.0),
-            age_max: limits.age_max.map_or(topic.age_max, |age| age.0),
-        };
-        (filter, limits)
-    });
-    Bounds {
-        topic,
-        overrides: overrides.collect(),
-        bytes_max: history.total_bytes_max.0,
-        topics_max: history.topics_max,
-        retained_bytes_max: history.retained_bytes_max.0,
-    }
-}
-
-fn key_bounds(publish: &Publish) -> KeyBounds {
-    let (window, keys_max) = (publish.idempotency_window.0, publish.idempotency_keys_max);
-    KeyBounds { window, keys_max }
 }
 
 fn accepting(lifecycle: LifecycleWatch) -> Box<dyn Fn() -> bool + Send> {

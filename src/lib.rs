@@ -5,8 +5,9 @@
 //! **A subscriber's journey.** [`cli`] and [`config`] say how to run, [`gateway`] wires everything
 //! and starts one [`shard`] a core. A shard accepts (`shard/accept.rs`) a connection from its own
 //! listening socket ([`net`]); [`http`] sniffs the protocol, lets through what its guard allows
-//! (`http/guard/`) and has hyper parse the request; [`subscribe`] reads topics and cursor from it. An HTTP/1 stream is then taken over from hyper
-//! (`http/connection.rs`) and opened (`shard/streams.rs`); an HTTP/2 stream stays there as a body
+//! (`http/guard/`) and has hyper parse the request; [`subscribe`] reads topics and cursor from it,
+//! and an app server may be asked ([`hook`], by [`fetch`]) whether the client may have the stream and
+//! what it begins with. An HTTP/1 stream is then taken over from hyper (`http/connection.rs`) and opened (`shard/streams.rs`); an HTTP/2 stream stays there as a body
 //! (`shard/body.rs`). It joins the audience of its subscription set (`shard/audience.rs`), reads
 //! what it has missed (`shard/replay.rs`), is kept alive and ended by timers (`shard/timers.rs`), and is told so by control events
 //! (`subscribe/control.rs`).
@@ -18,7 +19,9 @@
 //! (`shard/index.rs`), appends it to the logs of the audiences that want it (`shard/deliver.rs`),
 //! and the sweep (`shard/sweep.rs`) writes it to their sockets; where a client does not read, it
 //! waits in a ring (`shard/ring.rs`) that drops its oldest and owes a gap. Every delivery is
-//! counted ([`metrics`]).
+//! counted ([`metrics`]). An event may also come from another server's [`event_stream`]: a [`source`]
+//! reads one for the gateway, and the [`proxy`] one that clients share, for as long as there is
+//! [`interest`].
 //!
 //! Events also come from a [`source`]: an upstream server whose event stream the gateway reads.
 //!
@@ -34,10 +37,14 @@ pub mod config;
 pub mod durable;
 pub mod error;
 pub mod event;
+pub mod event_stream;
+pub mod fetch;
 pub mod gateway;
 pub mod history;
+pub mod hook;
 pub mod http;
 pub mod hub;
+pub mod interest;
 pub mod journal;
 pub mod metrics;
 pub mod net;

@@ -18,6 +18,9 @@ pub const PATTERN_TOKENS_MAX: usize = 16;
 /// The topic of a publish that reaches every stream.
 pub const BROADCAST: &str = "*";
 
+/// Begins the names of topics that only the gateway itself gives out. No client can say it.
+const PRIVATE: char = '\u{1}';
+
 /// A topic that events can be published to: 1 to 512 bytes of UTF-8 without control, bidi or
 /// zero-width characters, and not a pattern. Cloning shares the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +39,17 @@ impl Topic {
             return Err(TopicError::Wildcard);
         }
         Ok(Self(text.into()))
+    }
+
+    /// A topic of the gateway's own: nobody can name it, and no pattern matches it. `name` is made by
+    /// us, and of one token.
+    pub fn private(name: &str) -> Self {
+        Self(format!("{PRIVATE}{name}").into())
+    }
+
+    /// Whether this is the text of a private topic.
+    pub fn is_private_name(text: &str) -> bool {
+        text.starts_with(PRIVATE)
     }
 
     /// The topic's text.
@@ -76,10 +90,19 @@ impl Filter {
         Ok(Self::Pattern(text.into()))
     }
 
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Exact(topic) => topic.as_str(),
+            Self::Pattern(pattern) => pattern,
+        }
+    }
+
     /// Whether events of `topic` are asked for. Takes time linear in both texts.
     pub fn matches(&self, topic: &Topic) -> bool {
         match self {
             Self::Exact(own) => own == topic,
+            Self::Pattern(_) if Topic::is_private_name(topic.as_str()) => false,
             Self::Pattern(pattern) => pattern_matches(pattern, topic.as_str()),
         }
     }

@@ -8,6 +8,8 @@
 mod commands;
 #[path = "config/example.rs"]
 mod example;
+#[path = "config/hook_keys.rs"]
+mod hook_keys;
 #[path = "config/precedence.rs"]
 mod precedence;
 #[path = "config/refusals.rs"]

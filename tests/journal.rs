@@ -145,7 +145,7 @@ fn f79_what_was_written_survives_sigkill() {
         child.wait().unwrap();
         let mut next = 1;
         let (journal, recovered) = try_open(&folder.0, |item| match item {
-            Item::Record(record) => {
+            Item::Record(record, _) => {
                 assert_eq!((record.seq, record.frame), (next, &[b'x'; 200][..]));
                 next += 1;
             }

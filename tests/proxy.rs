@@ -4,6 +4,8 @@ mod support;
 
 #[path = "proxy/balancer.rs"]
 mod balancer;
+#[path = "proxy/collapse.rs"]
+mod collapse;
 #[path = "proxy/drain.rs"]
 mod drain;
 #[path = "proxy/failures.rs"]

@@ -113,7 +113,7 @@ fn need_a1_heartbeat_is_a_real_event() {
     assert_eq!(event.expect("there is one").data, "the application's own");
 
     let text = over_http2(&gateway, "/api/sessions/events?limit=1", || {
-        support::pause(Duration::from_millis(400));
+        support::pause(Duration::from_secs(1));
         gateway.topic("sessions.s1").publish("over");
     });
     let (_, stream) = text.split_once("\r\n\r\n").expect("a head");

@@ -11,7 +11,22 @@ const LAYERS: &[(u8, &[&str])] = &[
     (5, &["main", "cli", "gateway"]),
     (4, &["shard", "admin"]),
     (3, &["http", "subscribe", "publish", "proxy", "source", "dialects", "brokers"]),
-    (2, &["alarm", "auth", "durable", "net", "pace", "request_body", "tls"]),
+    (
+        2,
+        &[
+            "alarm",
+            "auth",
+            "durable",
+            "event_stream",
+            "fetch",
+            "hook",
+            "interest",
+            "net",
+            "pace",
+            "request_body",
+            "tls",
+        ],
+    ),
     // `config` is plain data: everything from layer 2 up may read it, the core may not.
     (1, &["hub", "history", "journal", "config"]),
     (0, &["event", "sse", "topic", "query", "sync", "error", "metrics"]),
@@ -29,6 +44,9 @@ const WITHIN_LAYER: &[(&str, &str)] = &[
     ("http", "brokers"),
     // A source publishes, by the rules of all publishers.
     ("source", "publish"),
+    ("fetch", "net"),
+    ("hook", "fetch"),
+    ("hook", "tls"),
     ("pace", "alarm"),
     ("request_body", "pace"),
     ("hub", "history"),

@@ -44,6 +44,7 @@ impl FullHistory {
             accepted,
             expires: None,
             conflate: None,
+            is_last: false,
         });
         self.history.append(&event, None, self.now);
     }

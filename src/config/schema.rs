@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::hook::{ForwardAuth, Hooks, OnFailure, Snapshot};
 pub use self::proxy::{Balance, DEFAULT_UPSTREAM, HostHeader, Proxy, Route, Upstream};
 pub use self::source::{REDACTED, Source, Sources};
 pub use self::stream::{
@@ -14,6 +15,7 @@ pub use self::stream::{
 pub use self::tls::{Certificate, ClientAuth, Tls, TlsVersion};
 use super::units::{Bytes, Fsync, Interval};
 
+mod hook;
 mod proxy;
 mod source;
 mod stream;
@@ -43,6 +45,8 @@ pub struct Config {
     pub proxy: Proxy,
     /// All sources together.
     pub sources: Sources,
+    /// Bounds of the hooks of all routes together.
+    pub hooks: Hooks,
 }
 
 /// Listeners, shards and sockets.

@@ -2,10 +2,12 @@
 //! that are made of its parameters, and their patterns. What parses here needs no further check where
 //! it is used; whether the names in one are those in another is `validate`'s.
 
+use http::uri::PathAndQuery;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use super::web::{has_dot_segments, written_as_text};
+use super::web::{ServerUrl, has_dot_segments, written_as_text};
 use crate::topic::Filter;
 
 /// Memory of one compiled pattern, in bytes: room for a few hundred characters of repetitions.
@@ -122,26 +124,7 @@ impl TopicTemplate {
     fn read(text: &str) -> Result<Self, &'static str> {
         const EXPECTED: &str = "a topic or pattern, with or without parameters, like \
                                 \"board.{boardId}\" or \"agents.*\"";
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some((literal, after)) = rest.split_once('{') {
-            let (name, after) = after.split_once('}').ok_or(EXPECTED)?;
-            if literal.contains('}') || !is_parameter_name(name) {
-                return Err(EXPECTED);
-            }
-            if !literal.is_empty() {
-                parts.push(Part::Literal(literal.into()));
-            }
-            parts.push(Part::Parameter(name.into()));
-            rest = after;
-        }
-        if rest.contains('}') {
-            return Err(EXPECTED);
-        }
-        if !rest.is_empty() {
-            parts.push(Part::Literal(rest.into()));
-        }
-        let template = Self(parts.into());
+        let template = Self(parts(text).ok_or(EXPECTED)?);
         // Of a value nothing matters but that it is part of one token.
         Filter::parse(&template.fill(|_| "x")).map_err(|_| EXPECTED)?;
         Ok(template)
@@ -160,6 +143,100 @@ impl TopicTemplate {
         };
         self.0.iter().map(text).collect()
     }
+}
+
+/// A URL on a server of the operator's choice, with parameters in its path and query:
+/// `http://127.0.0.1:3000/api/boards/{boardId}/state`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UrlTemplate {
+    /// The server, which no parameter changes.
+    pub server: ServerUrl,
+    target: Box<[Part]>,
+}
+
+written_as_text!(UrlTemplate, UrlTemplate::read, |url| {
+    let target: String = url.target.iter().map(Part::text).collect();
+    format!("{}{target}", String::from(url.server.clone()))
+});
+
+impl UrlTemplate {
+    fn read(text: &str) -> Result<Self, &'static str> {
+        const EXPECTED: &str = "a URL, with or without parameters in its path and query, like \
+                                \"http://127.0.0.1:3000/api/boards/{boardId}/state\"";
+        let scheme = text.find("://").ok_or(EXPECTED)? + "://".len();
+        let path_at = text[scheme..].find('/').map_or(text.len(), |at| scheme + at);
+        let (server, target) = text.split_at(path_at);
+        let target = parts(if target.is_empty() { "/" } else { target }).ok_or(EXPECTED)?;
+        // A value behind half an escape would become part of it.
+        let has_half_escape = target.iter().any(|part| match part {
+            Part::Literal(literal) => has_half_escape(literal),
+            Part::Parameter(_) => false,
+        });
+        let server = ServerUrl::read(server).map_err(|_| EXPECTED)?;
+        let template = Self { server, target };
+        let filled: Result<PathAndQuery, _> = template.fill_text(|_| "x").try_into();
+        let is_target = filled.is_ok_and(|target| !has_dot_segments(target.path()));
+        if is_target && !has_half_escape && !text.contains('#') {
+            Ok(template)
+        } else {
+            Err(EXPECTED)
+        }
+    }
+
+    /// The names of its parameters.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.target.iter().filter_map(Part::parameter)
+    }
+
+    /// Path and query with these values in them, percent-encoded: a value is never more than part of a
+    /// segment, or of a value of the query.
+    pub fn fill<'a>(&self, value: impl Fn(&str) -> &'a str) -> PathAndQuery {
+        let target = self.fill_text(value);
+        target.try_into().expect("a template is a target with any values")
+    }
+
+    fn fill_text<'a>(&self, value: impl Fn(&str) -> &'a str) -> String {
+        let text = |part: &Part| match part {
+            Part::Literal(text) => text.to_string(),
+            Part::Parameter(name) => utf8_percent_encode(value(name), ENCODED).to_string(),
+        };
+        self.target.iter().map(text).collect()
+    }
+}
+
+/// All but RFC 3986's unreserved characters.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+fn has_half_escape(literal: &str) -> bool {
+    literal.split('%').skip(1).any(|escape| {
+        let digits = escape.as_bytes().get(..2);
+        digits.is_none_or(|digits| !digits.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
+/// Literals and parameters anywhere between them.
+fn parts(text: &str) -> Option<Box<[Part]>> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some((literal, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}')?;
+        if literal.contains('}') || !is_parameter_name(name) {
+            return None;
+        }
+        if !literal.is_empty() {
+            parts.push(Part::Literal(literal.into()));
+        }
+        parts.push(Part::Parameter(name.into()));
+        rest = after;
+    }
+    if rest.contains('}') {
+        return None;
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Literal(rest.into()));
+    }
+    Some(parts.into())
 }
 
 /// What a whole value has to match: a regular expression that takes linear time.
@@ -256,6 +333,39 @@ mod tests {
             ["", "a.{", "a.}", "a.{}", "a.{b c}", "{a.>}", "a..{b}.*", ">.{a}", "a\n", "{a}}"]
         {
             assert_eq!(read::<TopicTemplate>(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn f30_a_value_cannot_leave_its_place_in_a_url() {
+        let url: UrlTemplate = read("http://app:3000/b/{id}/x?y={id}&z=1").expect("a template");
+        assert_eq!(url.server.host(), "app");
+        let filled = url.fill(|_| "a/../b?c=d&e#f%2F é@h");
+        let value = "a%2F..%2Fb%3Fc%3Dd%26e%23f%252F%20%C3%A9%40h";
+        assert_eq!(filled.as_str(), format!("/b/{value}/x?y={value}&z=1"));
+        for text in ["http://a", "https://a:1/", "http://a/{x}-{y}", "http://a/%2F{x}?q"] {
+            let url: UrlTemplate = read(text).expect(text);
+            assert_eq!(String::from(url).trim_end_matches('/'), text.trim_end_matches('/'));
+        }
+        for text in [
+            "",
+            "/a",
+            "ftp://a/b",
+            "http://{host}/a",
+            "http://a{x}/b",
+            "http://a:{port}/",
+            "a://{x",
+            "http://u:p@a/",
+            "http://a/{x",
+            "http://a/x}",
+            "http://a/{}",
+            "http://a/%2{x}",
+            "http://a/%{x}",
+            "http://a/../{x}",
+            "http://a/b#c",
+            "http://a/ b",
+        ] {
+            assert_eq!(read::<UrlTemplate>(text), None, "{text}");
         }
     }
 

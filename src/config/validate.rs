@@ -74,7 +74,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), Vec<Violation>> {
         let mut broken = Broken(Vec::new());
         server(&self.server, &mut broken);
-        stream::stream(&self.stream, &self.publish, &mut broken);
+        stream::stream(self, &mut broken);
         publish(&self.publish, &self.mailbox, &mut broken);
         history(&self.history, &self.publish, &mut broken);
         mailbox(&self.mailbox, &mut broken);
@@ -82,6 +82,7 @@ impl Config {
         tls::tls(&self.tls, &self.server, &mut broken);
         proxy::proxy(&self.proxy, &self.server, &mut broken);
         source::sources(self, &mut broken);
+        hook::hooks(&self.hooks, &mut broken);
         if broken.0.is_empty() { Ok(()) } else { Err(broken.0) }
     }
 }
@@ -271,6 +272,7 @@ impl Broken {
     }
 }
 
+mod hook;
 mod proxy;
 mod source;
 mod stream;

@@ -48,7 +48,7 @@ written_as_text!(ServerUrl, ServerUrl::read, |url| {
 });
 
 impl ServerUrl {
-    fn read(text: &str) -> Result<Self, &'static str> {
+    pub(super) fn read(text: &str) -> Result<Self, &'static str> {
         const EXPECTED: &str = "the URL of a server, like \"http://127.0.0.1:3000\"";
         let uri: Uri = text.parse().map_err(|_| EXPECTED)?;
         let is_bare = uri.path() == "/" && uri.query().is_none() && !text.contains('@');
@@ -341,6 +341,13 @@ written_as_text!(
     |text| text.parse().map(FieldName).map_err(|_| "the name of a header field"),
     |name| name.0.to_string()
 );
+
+impl FieldName {
+    /// A name that the code knows.
+    pub fn from_static(name: &'static str) -> Self {
+        Self(HeaderName::from_static(name))
+    }
+}
 
 impl PartialOrd for FieldName {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {

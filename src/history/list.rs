@@ -49,13 +49,17 @@ impl List {
     }
 
     /// The topic before `key`.
-    pub(super) fn before(&self, topics: &Slab<TopicHistory>, key: TopicKey) -> Option<TopicKey> {
+    pub(super) fn before<E>(
+        &self,
+        topics: &Slab<TopicHistory<E>>,
+        key: TopicKey,
+    ) -> Option<TopicKey> {
         let previous = topics[key].links[self.through as usize].previous;
         (previous != NONE).then_some(previous as TopicKey)
     }
 
     /// Appends a topic that is in no list of this kind.
-    pub(super) fn push(&mut self, topics: &mut Slab<TopicHistory>, key: TopicKey) {
+    pub(super) fn push<E>(&mut self, topics: &mut Slab<TopicHistory<E>>, key: TopicKey) {
         let at = key as u32;
         topics[key].links[self.through as usize] = Link { previous: self.last, next: NONE };
         match self.last() {
@@ -66,7 +70,7 @@ impl List {
     }
 
     /// Takes a topic out that is in this list.
-    pub(super) fn remove(&mut self, topics: &mut Slab<TopicHistory>, key: TopicKey) {
+    pub(super) fn remove<E>(&mut self, topics: &mut Slab<TopicHistory<E>>, key: TopicKey) {
         let through = self.through as usize;
         let Link { previous, next } = std::mem::take(&mut topics[key].links[through]);
         match previous {
@@ -80,7 +84,7 @@ impl List {
     }
 
     /// Moves a topic that is in this list to its end.
-    pub(super) fn move_to_end(&mut self, topics: &mut Slab<TopicHistory>, key: TopicKey) {
+    pub(super) fn move_to_end<E>(&mut self, topics: &mut Slab<TopicHistory<E>>, key: TopicKey) {
         if self.last != key as u32 {
             self.remove(topics, key);
             self.push(topics, key);

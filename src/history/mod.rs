@@ -31,7 +31,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use self::list::{List, Through};
-use self::topic::{TopicHistory, TopicKey, Trim};
+use self::topic::{TopicHistory, TopicKey};
 use crate::event::{Destination, Event};
 use crate::sync::Weigh as _;
 use crate::topic::Topic;
@@ -42,7 +42,7 @@ use crate::topic::Topic;
 const EVENT_BYTES: usize = size_of::<Event>() + 120;
 
 /// What a topic takes beyond its name and its events.
-const TOPIC_BYTES: usize = size_of::<TopicHistory>() + 2 * size_of::<usize>();
+const TOPIC_BYTES: usize = size_of::<TopicHistory<Arc<Event>>>() + 2 * size_of::<usize>();
 
 /// The topic of what goes to everyone: always there.
 const EVERYONE: TopicKey = 0;
@@ -57,9 +57,33 @@ const CLASSES: usize = 4 * usize::BITS as usize;
 /// The class of topics without events and with a retained value, which keeps them.
 const RETAINING: usize = CLASSES;
 
-/// Bytes that an event counts for where it is kept.
-fn weight(event: &Arc<Event>) -> usize {
-    event.weight() + EVENT_BYTES
+/// What stands for an event: itself, or while a log is read, where in the log it is.
+pub trait Kept: Clone {
+    /// The event's place in the order.
+    fn seq(&self) -> u64;
+    /// Bytes that the event counts for where it is kept.
+    fn bytes(&self) -> usize;
+    /// Whether somebody who comes at `now` has no use for it.
+    fn is_expired(&self, now: Instant) -> bool;
+}
+
+impl Kept for Arc<Event> {
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    fn bytes(&self) -> usize {
+        self.weight() + EVENT_BYTES
+    }
+
+    fn is_expired(&self, now: Instant) -> bool {
+        Event::is_expired(self, now)
+    }
+}
+
+/// Bytes that an event counts for where it is kept. `frame` is its chunk.
+pub fn kept_bytes(frame: &[u8], to: &Destination) -> usize {
+    frame.len() + to.size() + EVENT_BYTES
 }
 
 /// Topics of a class differ in size by less than a quarter; 0 is for those without events.
@@ -96,9 +120,9 @@ pub struct Totals {
 }
 
 /// All topics' past.
-pub struct History {
+pub struct History<E = Arc<Event>> {
     bounds: Bounds,
-    topics: Slab<TopicHistory>,
+    topics: Slab<TopicHistory<E>>,
     by_name: HashTable<TopicKey>,
     hasher: RandomState,
     /// All topics but [`EVERYONE`], by their last event: those without a retained value and those
@@ -131,7 +155,7 @@ pub struct History {
     expire_at: TopicKey,
 }
 
-impl History {
+impl<E: Kept> History<E> {
     /// A history of an order that begins with `unknown_to + 1`; 0 where it is new.
     pub fn new(bounds: Bounds, unknown_to: u64) -> Self {
         let everyone = TopicHistory::new(None, bounds.topic, unknown_to, 0);
@@ -180,19 +204,27 @@ impl History {
         self.topics[self.named].name.clone()
     }
 
-    /// Takes the next event of the order. Forgets what the bounds do not allow together with it.
-    pub fn append(&mut self, event: &Arc<Event>, retain: Option<&Retain>, now: Instant) {
-        self.newest = event.seq;
-        match &event.to {
-            Destination::Everyone => self.append_to(EVERYONE, event, retain, now),
+    /// Takes the next event of the order, which goes `to` these topics. Forgets what the bounds do not
+    /// allow together with it.
+    pub fn keep(&mut self, event: &E, to: &Destination, retain: Option<&Retain>, now: Instant) {
+        self.newest = event.seq();
+        match to {
+            Destination::Everyone => self.append_to(EVERYONE, event, to, retain, now),
             Destination::Topics(topics) => {
                 for topic in topics {
                     let key = self.find_or_add(topic);
-                    self.append_to(key, event, retain, now);
+                    self.append_to(key, event, to, retain, now);
                 }
             }
         }
         self.enforce_bounds(now);
+    }
+
+    /// Begins a topic behind `seq`. Nothing is known of what may have been before.
+    pub fn begin(&mut self, topic: &Topic, seq: u64) {
+        let key = self.find_or_add(topic);
+        self.forgettings += 1;
+        self.topics[key].begin(seq, self.forgettings);
     }
 
     /// The log has come to its end: what was before `first` is not known any more.
@@ -210,28 +242,6 @@ impl History {
         self.forgettings += 1;
         (self.damaged_to, self.damaged_at) = (to, self.forgettings);
         self.newest = self.newest.max(to);
-    }
-
-    /// Forgets what is too old, of the next `most` topics. Readers never see what is too old, so
-    /// this is about memory only.
-    pub fn expire(&mut self, most: usize, now: Instant) {
-        let end = self.topics.capacity();
-        for _ in 0..most.min(end) {
-            if self.expire_at >= end {
-                self.expire_at = 0;
-            }
-            if self.topics.contains(self.expire_at) {
-                self.forget_old(self.expire_at, now);
-            }
-            self.expire_at += 1;
-        }
-        self.enforce_bounds(now);
-    }
-
-    /// Forgets what of a topic is too old.
-    fn forget_old(&mut self, key: TopicKey, now: Instant) {
-        self.trim(key, Trim::SizeAndAge, now);
-        self.drop_expired_retained(key, now);
     }
 
     fn find(&self, topic: &str) -> Option<TopicKey> {
@@ -264,14 +274,15 @@ impl History {
     fn append_to(
         &mut self,
         key: TopicKey,
-        event: &Arc<Event>,
+        event: &E,
+        to: &Destination,
         retain: Option<&Retain>,
         now: Instant,
     ) {
         let topic = &mut self.topics[key];
-        topic.push(event);
+        topic.push(event.clone(), to);
         self.totals.events += 1;
-        self.totals.bytes += weight(event);
+        self.totals.bytes += event.bytes();
         if let Some(retain) = retain {
             self.retain(key, event, retain);
         }
@@ -280,13 +291,13 @@ impl History {
             self.recency[retaining].move_to_end(&mut self.topics, key);
         }
         // Age can wait: for `expire`, or for somebody who reads the topic.
-        self.trim(key, Trim::Size, now);
+        self.trim(key, now, TopicHistory::is_too_large);
     }
 
-    /// Forgets what is beyond a topic's own limits.
-    fn trim(&mut self, key: TopicKey, by: Trim, now: Instant) {
+    /// Forgets the oldest of a topic while it is beyond a limit.
+    fn trim(&mut self, key: TopicKey, now: Instant, is_beyond: impl Fn(&TopicHistory<E>) -> bool) {
         self.forgettings += 1;
-        while self.topics[key].is_beyond_limits(by, now) && self.forget_oldest(key, now) {}
+        while is_beyond(&self.topics[key]) && self.forget_oldest(key, now) {}
         self.reclass(key);
     }
 
@@ -296,7 +307,7 @@ impl History {
             return false;
         };
         self.totals.events -= 1;
-        self.totals.bytes -= weight(&event);
+        self.totals.bytes -= event.bytes();
         true
     }
 
@@ -386,5 +397,66 @@ impl History {
         self.recency[0].remove(&mut self.topics, key);
         self.topics.remove(key);
         true
+    }
+}
+
+impl<E: Kept> History<E> {
+    /// Everything that is held, in no order. What several topics have comes several times.
+    pub fn held(&self) -> impl Iterator<Item = &E> {
+        self.topics.iter().flat_map(|(_, topic)| topic.held())
+    }
+
+    /// The same past, with others in the place of what stands for the events.
+    pub fn map<T>(self, event: impl Fn(&E) -> T) -> History<T> {
+        let topics = self.topics.into_iter();
+        History {
+            bounds: self.bounds,
+            topics: topics.map(|(key, topic)| (key, topic.map(&event))).collect(),
+            by_name: self.by_name,
+            hasher: self.hasher,
+            recency: self.recency,
+            sizes: self.sizes,
+            largest: self.largest,
+            retaining: self.retaining,
+            totals: self.totals,
+            empty_bytes: self.empty_bytes,
+            unknown_to: self.unknown_to,
+            forgettings: self.forgettings,
+            unknown_at: self.unknown_at,
+            damaged_to: self.damaged_to,
+            damaged_at: self.damaged_at,
+            newest: self.newest,
+            named: self.named,
+            expire_at: self.expire_at,
+        }
+    }
+}
+
+impl History {
+    /// Takes the next event of the order: see [`History::keep`].
+    pub fn append(&mut self, event: &Arc<Event>, retain: Option<&Retain>, now: Instant) {
+        self.keep(event, &event.to, retain, now);
+    }
+
+    /// Forgets what is too old, of the next `most` topics. Readers never see what is too old, so
+    /// this is about memory only.
+    pub fn expire(&mut self, most: usize, now: Instant) {
+        let end = self.topics.capacity();
+        for _ in 0..most.min(end) {
+            if self.expire_at >= end {
+                self.expire_at = 0;
+            }
+            if self.topics.contains(self.expire_at) {
+                self.forget_old(self.expire_at, now);
+            }
+            self.expire_at += 1;
+        }
+        self.enforce_bounds(now);
+    }
+
+    /// Forgets what of a topic is too old.
+    fn forget_old(&mut self, key: TopicKey, now: Instant) {
+        self.trim(key, now, |topic| topic.is_too_large() || topic.is_too_old(now));
+        self.drop_expired_retained(key, now);
     }
 }

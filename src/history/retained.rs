@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::topic::{Retained, TopicKey};
-use super::{EVENT_BYTES, EVERYONE, History, Retain, weight};
+use super::{EVENT_BYTES, EVERYONE, History, Kept, Retain};
 use crate::event::{Destination, Event};
 use crate::topic::Topic;
 
-impl Retained {
+impl<E: Kept> Retained<E> {
     fn bytes(&self) -> usize {
-        weight(&self.event) + self.name.len()
+        self.event.bytes() + self.name.len()
     }
 }
 
@@ -33,7 +33,7 @@ pub fn bytes_to_retain(event: &Arc<Event>, name: &str) -> usize {
         Destination::Everyone => 1,
         Destination::Topics(topics) => topics.len(),
     };
-    topics * (weight(event) + name.len())
+    topics * (event.bytes() + name.len())
 }
 
 impl History {
@@ -73,19 +73,21 @@ impl History {
         });
         values.collect()
     }
+}
 
+impl<E: Kept> History<E> {
     /// Takes a value that has outlived its record in the log: it is no event of the past any more.
     /// Values come in the order of their `seq`s, and before all events.
-    pub fn restore(&mut self, event: &Arc<Event>, name: &str, now: Instant) {
-        self.newest = event.seq;
-        let keys = match &event.to {
+    pub fn restore(&mut self, event: &E, to: &Destination, name: &str, now: Instant) {
+        self.newest = event.seq();
+        let keys = match to {
             Destination::Everyone => vec![EVERYONE],
             Destination::Topics(topics) => {
                 topics.iter().map(|topic| self.find_or_add(topic)).collect()
             }
         };
         for key in keys {
-            self.topics[key].note(event);
+            self.topics[key].note(event.seq(), to);
             self.retain(key, event, &Retain::Keep(name.into()));
             if key != EVERYONE {
                 self.recency[1].move_to_end(&mut self.topics, key);
@@ -95,11 +97,11 @@ impl History {
     }
 
     /// Makes `event` the value of its name, or removes that.
-    pub(super) fn retain(&mut self, key: TopicKey, event: &Arc<Event>, retain: &Retain) {
+    pub(super) fn retain(&mut self, key: TopicKey, event: &E, retain: &Retain) {
         let (Retain::Keep(name) | Retain::Delete(name)) = retain;
         self.remove_retained(key, |value| value.name == *name);
         if let Retain::Keep(name) = retain {
-            let value = Retained { name: name.clone(), event: Arc::clone(event) };
+            let value = Retained { name: name.clone(), event: event.clone() };
             self.totals.retained += 1;
             self.totals.retained_bytes += value.bytes();
             // The newest has the greatest `seq`: the values stay sorted.
@@ -116,7 +118,7 @@ impl History {
         }
     }
 
-    fn remove_retained(&mut self, key: TopicKey, goes: impl Fn(&Retained) -> bool) {
+    fn remove_retained(&mut self, key: TopicKey, goes: impl Fn(&Retained<E>) -> bool) {
         let totals = &mut self.totals;
         self.topics[key].retained.retain(|value| {
             let goes = goes(value);

@@ -116,7 +116,15 @@ impl World {
         let draft = Draft::new(&Fields { data: &"x".repeat(data_bytes), ..Fields::default() });
         let frame = draft.seal(EventId { epoch: Epoch::new(0), seq });
         let expires = ttl.map(|ttl| self.now + Duration::from_secs(ttl));
-        let event = Arc::new(Event { seq, to, frame, accepted: self.now, expires, conflate: None });
+        let event = Arc::new(Event {
+            seq,
+            to,
+            frame,
+            accepted: self.now,
+            expires,
+            conflate: None,
+            is_last: false,
+        });
         let size = event.frame.size();
         let retain = retain.filter(|retain| match retain {
             Retain::Keep(name) => {
@@ -244,7 +252,9 @@ impl World {
 
     fn check_totals(&self) {
         let History { topics, by_name, retaining, totals, .. } = &self.history;
-        let sum = |of: &dyn Fn(&TopicHistory) -> usize| topics.iter().map(|(_, t)| of(t)).sum();
+        let sum = |of: &dyn Fn(&TopicHistory<Arc<Event>>) -> usize| {
+            topics.iter().map(|(_, t)| of(t)).sum()
+        };
         let named: usize = sum(&|topic| topic.name.as_ref().map_or(0, |_| topic.own_bytes()));
         let events_bytes: usize = sum(&|topic| topic.bytes);
         assert_eq!(totals.bytes, named + events_bytes);
@@ -255,7 +265,9 @@ impl World {
         let kept: usize = retaining.iter().map(|&key| topics[key].own_bytes()).sum();
         assert!(totals.bytes <= self.bounds.bytes_max + kept, "{totals:?}");
         assert!(by_name.len() <= self.bounds.topics_max + retaining.len());
-        let empty = |(_, topic): &(usize, &TopicHistory)| topic.name.is_some() && topic.class == 0;
+        let empty = |(_, topic): &(usize, &TopicHistory<Arc<Event>>)| {
+            topic.name.is_some() && topic.class == 0
+        };
         let empty: usize = topics.iter().filter(empty).map(|(_, topic)| topic.own_bytes()).sum();
         assert_eq!(self.history.empty_bytes, empty);
         for (key, topic) in topics {
@@ -371,8 +383,15 @@ fn f45_a_million_topics_are_bounded() {
         let draft = Draft::new(&Fields { data: "x", ..Fields::default() });
         let frame = draft.seal(EventId { epoch: Epoch::new(0), seq });
         let to = Destination::Topics([Topic::parse(&format!("t.{seq}")).unwrap()].into());
-        let event =
-            Arc::new(Event { seq, to, frame, accepted: now, expires: None, conflate: None });
+        let event = Arc::new(Event {
+            seq,
+            to,
+            frame,
+            accepted: now,
+            expires: None,
+            conflate: None,
+            is_last: false,
+        });
         history.append(&event, None, now);
     }
     let totals = history.totals();

@@ -7,39 +7,30 @@ use std::time::Instant;
 
 use super::limits::Limits;
 use super::list::Link;
-use super::{Loss, Past, Place, TOPIC_BYTES, weight};
+use super::{Kept, Loss, Past, Place, TOPIC_BYTES};
 use crate::event::{Destination, Event};
 use crate::topic::{BROADCAST, Topic};
 
 /// A topic's place in the table.
 pub(super) type TopicKey = usize;
 
-/// Which of a topic's limits are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trim {
-    /// Number and bytes, which are at hand.
-    Size,
-    /// Age too, for which the oldest event is fetched from memory that nobody has touched for long.
-    SizeAndAge,
-}
-
 /// A retained value: the last event of its topic with its name.
 #[derive(Debug)]
-pub(super) struct Retained {
+pub(super) struct Retained<E> {
     pub(super) name: Box<str>,
-    pub(super) event: Arc<Event>,
+    pub(super) event: E,
 }
 
 #[derive(Debug)]
-pub(super) struct TopicHistory {
+pub(super) struct TopicHistory<E> {
     /// `None` is what goes to everyone.
     pub(super) name: Option<Topic>,
     pub(super) limits: Limits,
-    events: VecDeque<Arc<Event>>,
+    events: VecDeque<E>,
     /// Bytes of `events`.
     pub(super) bytes: usize,
     /// Sorted by `seq`. Those that are no longer in `events` are read with them.
-    pub(super) retained: Vec<Retained>,
+    pub(super) retained: Vec<Retained<E>>,
     /// `seq` of the last event.
     pub(super) last: u64,
     /// At least `last`: the newest `seq` of all when it was put at the end of its list.
@@ -61,7 +52,7 @@ pub(super) struct TopicHistory {
     pub(super) class: usize,
 }
 
-impl TopicHistory {
+impl<E: Kept> TopicHistory<E> {
     /// Something may have happened up to `known_from` (0: nothing has), and been forgotten at
     /// `forgotten_at`.
     pub(super) fn new(
@@ -97,6 +88,12 @@ impl TopicHistory {
         }
     }
 
+    /// It is new, behind `seq`.
+    pub(super) fn begin(&mut self, seq: u64, at: u64) {
+        self.known_only_after(seq, at);
+        self.last = self.last.max(seq);
+    }
+
     pub(super) fn text(&self) -> &str {
         self.name.as_ref().map_or(BROADCAST, Topic::as_str)
     }
@@ -111,25 +108,25 @@ impl TopicHistory {
     }
 
     /// Something has happened in it.
-    pub(super) fn note(&mut self, event: &Event) {
-        self.shares_events |= matches!(&event.to, Destination::Topics(topics) if topics.len() > 1);
-        self.last = event.seq;
-        self.touched = event.seq;
+    pub(super) fn note(&mut self, seq: u64, to: &Destination) {
+        self.shares_events |= matches!(to, Destination::Topics(topics) if topics.len() > 1);
+        self.last = seq;
+        self.touched = seq;
     }
 
-    pub(super) fn push(&mut self, event: &Arc<Event>) {
-        self.note(event);
-        self.first = self.first.min(event.seq);
-        self.bytes += weight(event);
-        self.events.push_back(Arc::clone(event));
+    pub(super) fn push(&mut self, event: E, to: &Destination) {
+        self.note(event.seq(), to);
+        self.first = self.first.min(event.seq());
+        self.bytes += event.bytes();
+        self.events.push_back(event);
     }
 
     /// Forgets the oldest event. An event that had expired is not missed by anyone.
-    pub(super) fn forget_oldest(&mut self, now: Instant, at: u64) -> Option<Arc<Event>> {
+    pub(super) fn forget_oldest(&mut self, now: Instant, at: u64) -> Option<E> {
         let oldest = self.events.pop_front()?;
-        self.bytes -= weight(&oldest);
+        self.bytes -= oldest.bytes();
         if !oldest.is_expired(now) {
-            self.forgotten_to = oldest.seq;
+            self.forgotten_to = oldest.seq();
             self.forgotten += 1;
             self.forgotten_at = at;
         }
@@ -140,18 +137,9 @@ impl TopicHistory {
         Some(oldest)
     }
 
-    /// Whether its oldest event is beyond the topic's own limits.
-    pub(super) fn is_beyond_limits(&self, by: Trim, now: Instant) -> bool {
-        self.is_too_large() || by == Trim::SizeAndAge && self.is_too_old(now)
-    }
-
-    fn is_too_large(&self) -> bool {
+    /// Whether it is beyond its limits of events or bytes.
+    pub(super) fn is_too_large(&self) -> bool {
         self.events.len() > self.limits.events_max || self.bytes > self.limits.bytes_max
-    }
-
-    fn is_too_old(&self, now: Instant) -> bool {
-        let age = |oldest: &Arc<Event>| now.saturating_duration_since(oldest.accepted);
-        self.events.front().is_some_and(|oldest| age(oldest) > self.limits.age_max)
     }
 
     /// Whether events are gone that a reader up to `upto` has still to come to: to the history
@@ -176,10 +164,47 @@ impl TopicHistory {
             return Some(Loss { to, count: None, by_damage: false });
         }
         // A retained value is still there; one that the reader has is none of those that are gone.
-        let is_kept = |value: &&Retained| value.event.seq > after && value.event.seq <= to;
+        let is_kept = |value: &&Retained<E>| value.event.seq() > after && value.event.seq() <= to;
         let kept = self.retained.iter().filter(is_kept).count() as u64;
         let count = self.forgotten.saturating_sub(kept);
         (count > 0).then_some(Loss { to, count: Some(count), by_damage: false })
+    }
+
+    /// The events, for others in their place.
+    pub(super) fn map<T>(self, event: &impl Fn(&E) -> T) -> TopicHistory<T> {
+        let retained = self.retained.into_iter();
+        let retained =
+            retained.map(|Retained { name, event: of }| Retained { name, event: event(&of) });
+        TopicHistory {
+            name: self.name,
+            limits: self.limits,
+            events: self.events.iter().map(event).collect(),
+            bytes: self.bytes,
+            retained: retained.collect(),
+            last: self.last,
+            touched: self.touched,
+            known_from: self.known_from,
+            first: self.first,
+            forgotten_to: self.forgotten_to,
+            forgotten: self.forgotten,
+            forgotten_at: self.forgotten_at,
+            shares_events: self.shares_events,
+            links: self.links,
+            class: self.class,
+        }
+    }
+
+    /// Everything that it holds.
+    pub(super) fn held(&self) -> impl Iterator<Item = &E> {
+        self.retained.iter().map(|value| &value.event).chain(&self.events)
+    }
+}
+
+impl TopicHistory<Arc<Event>> {
+    /// Whether its oldest event is older than it may be.
+    pub(super) fn is_too_old(&self, now: Instant) -> bool {
+        let age = |oldest: &Arc<Event>| now.saturating_duration_since(oldest.accepted);
+        self.events.front().is_some_and(|oldest| age(oldest) > self.limits.age_max)
     }
 
     /// What there is after `after`, in order. Expired events are among it.

@@ -131,7 +131,7 @@ pub struct Takeover {
     /// The connection, with nothing unflushed behind it.
     pub transport: Transport,
     /// What the client asked for.
-    pub subscription: Subscription,
+    pub subscription: Box<Subscription>,
     /// HTTP/1.1 is chunked, HTTP/1.0 ends with the connection.
     pub version: Version,
 }
@@ -261,7 +261,7 @@ fn refused<S>(number: u64, watch: &Watch) -> Option<Response<ResponseBody<S>>> {
 
 /// What a connection becomes when it is done with requests.
 enum Next {
-    Stream(Subscription, Version),
+    Stream(Box<Subscription>, Version),
     Tunnel(Box<Tunnel>),
 }
 
@@ -304,7 +304,7 @@ async fn serve_http1<H: Handler>(
                     return Ok(response.map(|body| Sending::over_http1(body, asked, &watch)));
                 }
                 Answer::Stream(subscription) => {
-                    *recorded.borrow_mut() = Some(Next::Stream(subscription, version));
+                    *recorded.borrow_mut() = Some(Next::Stream(Box::new(subscription), version));
                     watch.flushed.set(false);
                     return pending().await;
                 }

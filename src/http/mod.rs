@@ -12,10 +12,12 @@ mod http2;
 mod in_progress;
 mod io;
 mod leftover;
+mod opening;
 mod problem;
 pub mod public;
 pub mod publish_route;
 mod response;
+pub mod sessions_route;
 pub mod sources_route;
 
 pub use crate::request_body::RequestBody;

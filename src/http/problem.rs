@@ -2,6 +2,7 @@
 
 use super::guard::Fault as GuardFault;
 use crate::error::Problem;
+use crate::hook::HookFault;
 use crate::hub::Refused;
 use crate::proxy::ProxyError;
 use crate::publish::{Fault, PublishError};
@@ -99,6 +100,18 @@ impl From<&ProxyError> for Problem {
             }
         };
         Self::new(status, slug, title, error.to_string())
+    }
+}
+
+impl From<&HookFault> for Problem {
+    fn from(fault: &HookFault) -> Self {
+        let (status, slug, title) = match fault {
+            HookFault::Busy => (503, "upstream-busy", "Upstream busy"),
+            HookFault::Timeout(_) => (504, "upstream-timeout", "Upstream timeout"),
+            HookFault::Unreachable(_) => (502, "upstream-unreachable", "Upstream unreachable"),
+            HookFault::BadAnswer(_) => (502, "bad-upstream", "Bad upstream response"),
+        };
+        Self::new(status, slug, title, fault.to_string())
     }
 }
 

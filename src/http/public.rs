@@ -1,17 +1,22 @@
 //! The public listener's routes: streams of ours, and the app servers' answers to everything else.
 
+use std::rc::Rc;
+
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, VARY};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Body as _;
 
+use super::opening;
 use super::response::no_content;
 use super::{Answer, RequestBody, ResponseBody, json, method_not_allowed, not_found, problem};
 use crate::error::Problem;
+use crate::hook::Hooks;
+use crate::metrics::ShardMetrics;
 use crate::net::Peer;
-use crate::proxy::{Download, Exchange, Proxy, ProxyError};
-use crate::subscribe::{Found, Subscription};
+use crate::proxy::{Download, Exchange, Proxy, ProxyError, Reply};
+use crate::subscribe::{Found, Routes, Subscription};
 
 /// Header fields of every stream, apart from what each HTTP version adds.
 pub const STREAM_HEADERS: [(&str, &str); 4] = [
@@ -22,14 +27,25 @@ pub const STREAM_HEADERS: [(&str, &str); 4] = [
     ("vary", "accept"),
 ];
 
-/// Answers a request for a stream.
-pub fn subscribe<S>(found: &Found<'_>, head: &Parts, body: &RequestBody) -> Answer<S> {
+/// Answers a request for a stream. An app server may be asked first.
+pub async fn subscribe<S>(
+    found: &Found<'_>,
+    head: &Parts,
+    body: &RequestBody,
+    hooks: &Hooks,
+    metrics: &ShardMetrics,
+) -> Answer<S> {
     if let Some(fields) = found.route.preflight(head) {
         let mut response = no_content();
         append(&mut response, &fields);
         return Answer::Response(response);
     }
-    let mut answer = open(found, head, body);
+    let mut answer = match open(found, head, body) {
+        Answer::Stream(subscription) => {
+            opening::begin(hooks, metrics, found, head, subscription).await
+        }
+        other => other,
+    };
     if let Answer::Response(response) = &mut answer {
         // A script may read why it is refused.
         append(response, &found.route.cors(&head.headers));
@@ -64,7 +80,8 @@ fn open<S>(found: &Found<'_>, head: &Parts, body: &RequestBody) -> Answer<S> {
 
 /// Has an app server answer.
 pub async fn forward<S>(
-    proxy: &Proxy,
+    proxy: &Rc<Proxy>,
+    routes: &Routes,
     head: &Parts,
     body: &mut RequestBody,
     peer: &Peer,
@@ -77,12 +94,16 @@ pub async fn forward<S>(
         Err(error) => return Answer::Response(problem(&Problem::from(&error))),
     };
     let sent = match proxy.bound(body) {
-        Ok(()) => asking.send(body.take()).await,
+        Ok(()) => proxy.exchange(asking, body.take()).await,
         Err(error) => Err(error),
     };
     match sent {
-        Ok(Exchange::Response(response)) => Answer::Response(response.map(proxied)),
-        Ok(Exchange::Upgrade(response, tunnel)) => {
+        Ok(Reply::Own(Exchange::Response(response))) => Answer::Response(response.map(proxied)),
+        Ok(Reply::Shared(seat)) => {
+            let (topic, begins, fields) = (seat.topic(), seat.begins(), seat.fields());
+            Answer::Stream(routes.share(head, topic, begins, fields, seat.interest))
+        }
+        Ok(Reply::Own(Exchange::Upgrade(response, tunnel))) => {
             Answer::Upgrade(response.map(proxied), Box::new(tunnel))
         }
         Err(error) => {

@@ -6,118 +6,34 @@
 
 mod keys;
 mod recovery;
+mod submission;
 #[cfg(test)]
 mod tests;
 mod values;
 mod waiting;
 
 pub use keys::{KEY_BYTES_MAX, Key, KeyBounds};
-pub use recovery::Recovery;
+pub use recovery::{Recovery, Restored};
+pub use submission::{Receipt, Refused, Submission};
 pub use values::RetainedValue;
 pub use waiting::{LogRecord, OrderedBatch, WallClock};
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::keys::{Keys, Published};
+use self::submission::Seqs;
 use self::waiting::{OrderedEvent, Waiting};
-use crate::event::{Destination, Event};
+use crate::event::Event;
 use crate::history::{Bounds, History, Loss, Page, PageRequest, Place, Retain, Totals, Wants};
-use crate::sse::{Draft, Epoch, EventId};
+use crate::sse::{Epoch, EventId};
 use crate::sync::{Mailbox, Outcome, Settled, Ticket};
+use crate::topic::Topic;
 
 /// Topics looked through for what is too old with each [`Hub::tidy`].
 const EXPIRE_TOPICS: usize = 5_000;
-
-/// An event that has everything but its place in the order.
-#[derive(Clone, Debug)]
-pub struct Submission {
-    /// Where it goes.
-    pub to: Destination,
-    /// Its bytes without an id.
-    pub draft: Draft,
-    /// Time after which those who come later are not told of it.
-    pub ttl: Option<Duration>,
-    /// Whether it becomes its topics' value.
-    pub retain: Option<Retain>,
-    /// Recognises it when it is sent again.
-    pub key: Option<Key>,
-    /// See [`Event::conflate`].
-    pub conflate: Option<Box<str>>,
-}
-
-impl Submission {
-    /// Bytes that it counts for wherever it waits.
-    fn weight(&self) -> usize {
-        let key = self.conflate.as_ref().map_or(0, |key| key.len());
-        self.draft.size() + self.to.size() + key
-    }
-}
-
-/// Why nothing of a batch was published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// Some shard's mailbox has no room. The publisher should try again after a moment.
-    Overloaded,
-    /// There are more idempotency keys than may be remembered. The publisher should try again when
-    /// some have been forgotten.
-    TooManyKeys,
-    /// Retained values would take more than they may. Nothing but removing some helps.
-    RetainedFull,
-    /// The log's disk has no room. The publisher should try again when there is some.
-    LogFull,
-    /// The log has failed. Nothing helps but to look at the disk and start again.
-    LogFailed,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Overloaded => write!(f, "the gateway has more events waiting than it may hold"),
-            Self::TooManyKeys => {
-                write!(f, "the gateway remembers as many idempotency keys as it may")
-            }
-            Self::RetainedFull => {
-                write!(f, "the retained values of all topics take as many bytes as they may")
-            }
-            Self::LogFull => write!(f, "the disk of the event log is full"),
-            Self::LogFailed => write!(f, "the event log has failed, and takes nothing more"),
-        }
-    }
-}
-
-impl std::error::Error for Refused {}
-
-/// The ids of a published batch, in the batch's order.
-#[derive(Clone, Debug)]
-pub struct Receipt {
-    epoch: Epoch,
-    seqs: Seqs,
-    /// How many of the events were published now; the others had been before.
-    pub fresh: usize,
-    /// Where there is a log: settled once the batch is in it. Until then the ids are not to be told.
-    pub logged: Option<Settled>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Seqs {
-    Run(Published),
-    Each(Vec<u64>),
-}
-
-impl Receipt {
-    /// The ids, in the order of the batch.
-    pub fn ids(&self) -> impl Iterator<Item = EventId> {
-        let (run, each) = match &self.seqs {
-            Seqs::Run(run) => (run.first..run.first + run.count as u64, &[][..]),
-            Seqs::Each(each) => (0..0, &each[..]),
-        };
-        run.chain(each.iter().copied()).map(|seq| EventId { epoch: self.epoch, seq })
-    }
-}
 
 /// One shard's side of the hub.
 pub type EventMailbox = Mailbox<Arc<Event>>;
@@ -189,9 +105,9 @@ impl Hub {
     pub fn with_log(
         epoch: Epoch,
         mailboxes: impl IntoIterator<Item = Arc<EventMailbox>>,
-        recovery: Recovery,
+        restored: Restored,
     ) -> Self {
-        let Recovery { history, keys, head, .. } = recovery;
+        let Restored { history, keys, head } = restored;
         let waiting = Some(Waiting::default());
         let order = Order { history, keys, ordered: head, waiting, failed: false };
         Self::of(epoch, mailboxes, order)
@@ -275,6 +191,15 @@ impl Hub {
     /// [`Outcome::Failed`] nothing is taken any more.
     pub fn not_logged(&self, outcome: Outcome) {
         self.order().take_back(self, outcome);
+    }
+
+    /// Begins a topic that is new: whoever has a cursor from before is told that something is missing.
+    /// Returns where it begins.
+    pub fn begin(&self, topic: &Topic) -> EventId {
+        let mut order = self.order();
+        let seq = order.ordered;
+        order.history.begin(topic, seq);
+        self.id(seq)
     }
 
     /// The last `seq` that is in every mailbox.
@@ -444,14 +369,14 @@ impl Order {
         submission: Submission,
         now: Instant,
     ) -> OrderedEvent {
-        let Submission { mut to, draft, ttl, retain, key, conflate } = submission;
+        let Submission { mut to, draft, ttl, retain, key, conflate, is_last } = submission;
         self.history.share_names(&mut to);
         let frame = draft.seal(hub.id(seq));
         let expires = ttl.and_then(|ttl| now.checked_add(ttl));
         if let Some(key) = &key {
             self.keys.add(key.clone(), Published { first: seq, count: 1 }, now);
         }
-        let event = Arc::new(Event { seq, to, frame, accepted: now, expires, conflate });
+        let event = Arc::new(Event { seq, to, frame, accepted: now, expires, conflate, is_last });
         OrderedEvent { event, retain, key }
     }
 

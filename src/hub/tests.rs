@@ -1,11 +1,27 @@
 //! Order, all-or-nothing, the ids a publisher is told, and what a key recognises.
 
 use super::*;
-use crate::event::ALL_NAMES;
+use crate::event::{ALL_NAMES, Destination};
+use crate::history::Limits;
 use crate::history::{PageBounds, Past};
-use crate::journal::{self, Ended, Item, Record, Recovered, To};
-use crate::sse::Fields;
+use crate::journal::{self, Ended, Item, Record, RecordPlace, Recovered, To};
+use crate::sse::{Draft, Fields};
 use crate::topic::{Filter, Topic};
+
+/// A log with the records from `first_seq` to before `next_seq`.
+fn recovered(first_seq: u64, next_seq: u64) -> Recovered {
+    Recovered {
+        epoch: Epoch::new(5),
+        next_seq,
+        first_seq,
+        ended: Ended::Killed,
+        records: next_seq - first_seq,
+        values: 0,
+        bytes: 0,
+        findings: Vec::new(),
+        holes: Vec::new(),
+    }
+}
 
 fn submission(data: &str) -> Submission {
     let draft = Draft::new(&Fields { data, ..Fields::default() });
@@ -16,7 +32,12 @@ fn submission(data: &str) -> Submission {
         retain: None,
         key: None,
         conflate: None,
+        is_last: false,
     }
+}
+
+fn topics(names: &[&str]) -> Destination {
+    Destination::Topics(names.iter().map(|name| Topic::parse(name).unwrap()).collect())
 }
 
 fn keyed(data: &str, key: &str) -> Submission {
@@ -69,6 +90,7 @@ fn a_batch_without_room_leaves_no_trace() {
         accepted: Instant::now(),
         expires: None,
         conflate: None,
+        is_last: false,
     }));
     assert_eq!(publish(&hub, vec![keyed("a", "k"), submission("b")]), Err(Refused::Overloaded));
     assert_eq!((mailboxes[0].len(), mailboxes[1].len()), (0, 1));
@@ -130,7 +152,8 @@ fn hub_with_log() -> (Hub, Arc<EventMailbox>) {
     let mailbox = Arc::new(EventMailbox::new(8, 1 << 20));
     let clock = WallClock { now: Instant::now(), now_ms: 1_000_000 };
     let recovery = Recovery::new(Bounds::default(), KeyBounds::default(), clock);
-    (Hub::with_log(Epoch::new(5), [Arc::clone(&mailbox)], recovery), mailbox)
+    let restored = recovery.finish(&recovered(1, 1), |_, _| Ok(())).unwrap();
+    (Hub::with_log(Epoch::new(5), [Arc::clone(&mailbox)], restored), mailbox)
 }
 
 fn outcome(receipt: &Receipt) -> Option<Outcome> {
@@ -223,7 +246,8 @@ fn values_that_wait_for_the_log_have_their_room() {
     let clock = WallClock { now: Instant::now(), now_ms: 1_000_000 };
     let bounds = Bounds { retained_bytes_max: 1_000, ..Bounds::default() };
     let recovery = Recovery::new(bounds, KeyBounds::default(), clock);
-    let hub = Hub::with_log(Epoch::new(5), [mailbox], recovery);
+    let restored = recovery.finish(&recovered(1, 1), |_, _| Ok(())).unwrap();
+    let hub = Hub::with_log(Epoch::new(5), [mailbox], restored);
     assert_eq!(publish(&hub, vec![retained("a", 300)]), Ok(vec![1]));
     assert_eq!(publish(&hub, vec![retained("b", 300)]), Err(Refused::RetainedFull));
     hub.not_logged(Outcome::Full);
@@ -236,9 +260,6 @@ fn values_that_wait_for_the_log_have_their_room() {
 #[test]
 fn values_without_their_records_come_back_as_values_only() {
     let (hub, _) = hub_with_log();
-    let topics = |names: &[&str]| {
-        Destination::Topics(names.iter().map(|name| Topic::parse(name).unwrap()).collect())
-    };
     let of_both = Submission { to: topics(&["a", "b"]), ..retained("a", 9) };
     let to_all = Submission { to: Destination::Everyone, ..retained("a", 9) };
     let gone = Submission { ttl: Some(Duration::ZERO), ..retained("c", 9) };
@@ -257,19 +278,9 @@ fn values_without_their_records_come_back_as_values_only() {
     let mut recovery = Recovery::new(Bounds::default(), KeyBounds::default(), clock);
     records.iter().for_each(|record| recovery.take(Item::Value(*record)));
     assert_eq!(recovery.unreadable, 0);
-    let recovered = Recovered {
-        epoch: Epoch::new(5),
-        next_seq: 6,
-        first_seq: 4,
-        ended: Ended::Killed,
-        records: 0,
-        values: 2,
-        bytes: 0,
-        findings: Vec::new(),
-        holes: Vec::new(),
-    };
     let mailbox = Arc::new(EventMailbox::new(8, 1 << 20));
-    let hub = Hub::with_log(Epoch::new(5), [mailbox], recovery.finish(&recovered));
+    let restored = recovery.finish(&recovered(4, 6), |_, _| Ok(())).unwrap();
+    let hub = Hub::with_log(Epoch::new(5), [mailbox], restored);
     let totals = hub.tidy(now);
     assert_eq!((totals.retained, totals.events), (2, 0));
     let bounds = PageBounds { events_max: 9, bytes_max: 9_999 };
@@ -298,7 +309,7 @@ fn f71_a_clock_that_was_set_back_or_on_loses_no_event_and_gives_no_id_twice() {
         let clock = WallClock { now, now_ms };
         let mut recovery = Recovery::new(Bounds::default(), KeyBounds::default(), clock);
         let frame = submission("x").draft.seal(EventId { epoch: Epoch::new(5), seq: 1 });
-        recovery.take(Item::Record(Record {
+        let record = Record {
             seq: 1,
             accepted_ms,
             expires_ms: None,
@@ -306,20 +317,15 @@ fn f71_a_clock_that_was_set_back_or_on_loses_no_event_and_gives_no_id_twice() {
             retain: journal::Retain::No,
             key: None,
             frame: frame.chunk(),
-        }));
-        let recovered = Recovered {
-            epoch: Epoch::new(5),
-            next_seq: 2,
-            first_seq: 1,
-            ended: Ended::Killed,
-            records: 1,
-            values: 0,
-            bytes: 0,
-            findings: Vec::new(),
-            holes: Vec::new(),
         };
+        recovery.take(Item::Record(record, RecordPlace::default()));
         let mailbox = Arc::new(EventMailbox::new(8, 1 << 20));
-        let hub = Hub::with_log(Epoch::new(5), [mailbox], recovery.finish(&recovered));
+        let restored = recovery.finish(&recovered(1, 2), |wanted, visit| {
+            assert_eq!(wanted, [(RecordPlace::default(), 1)]);
+            visit(record);
+            Ok(())
+        });
+        let hub = Hub::with_log(Epoch::new(5), [mailbox], restored.unwrap());
         let start = Place::after(0);
         let lost = hub.lost(of(&[]), start, 1, now);
         assert_eq!(lost.is_none(), is_kept, "too old is declared, {accepted_ms} at {now_ms}");
@@ -330,5 +336,77 @@ fn f71_a_clock_that_was_set_back_or_on_loses_no_event_and_gives_no_id_twice() {
         );
         assert_eq!(page.events.len(), usize::from(is_kept));
         assert_eq!(publish(&hub, vec![submission("y")]), Ok(vec![2]));
+    }
+}
+
+#[test]
+fn what_is_read_back_from_a_log_is_what_was_there() {
+    const EVENTS: u64 = 2_000;
+    let now = Instant::now();
+    let clock = WallClock { now, now_ms: 1_000_000 };
+    let limits = Limits { events_max: 150, bytes_max: 40_000, age_max: Duration::from_secs(60) };
+    let bounds = Bounds { topic: limits, bytes_max: 150_000, topics_max: 20, ..Bounds::default() };
+    let new_mailbox = || [Arc::new(EventMailbox::new(2 * EVENTS as usize, 64 << 20))];
+    let keys = KeyBounds::default();
+    let before = Hub::new(Epoch::new(5), new_mailbox(), bounds.clone(), keys);
+    let mut recovery = Recovery::new(bounds, keys, clock);
+    let mut log = Vec::new();
+    let mut random = fastrand::Rng::with_seed(7);
+    for seq in 1..=EVENTS {
+        let names = ["a", "b", "c", "seldom", "gone"];
+        // The last of them only in the beginning: by the end nothing of it is left.
+        let topic = if seq < 50 { random.usize(..5) } else { random.usize(..3) };
+        let mut of: Vec<_> = vec![names[if seq % 400 == 0 { 3 } else { topic }]];
+        of.extend((seq % 7 == 0 && of[0] != "a").then_some("a"));
+        let event = Submission {
+            to: if seq % 31 == 0 { Destination::Everyone } else { topics(&of) },
+            ttl: (seq % 11 == 0).then_some(Duration::from_secs(60)),
+            retain: (seq % 97 == 0).then(|| Retain::Keep("name".into())),
+            ..submission(&"x".repeat(random.usize(..400)))
+        };
+        before.publish(vec![event.clone()], None, now).unwrap();
+        log.push(event);
+    }
+    let frames: Vec<_> =
+        (1..).zip(&log).map(|(seq, event)| event.draft.clone().seal(before.id(seq))).collect();
+    let record = |seq: u64| {
+        let event = &log[seq as usize - 1];
+        let keep = journal::Retain::Keep { event_name: Some("name") };
+        Record {
+            seq,
+            accepted_ms: clock.now_ms,
+            expires_ms: event.ttl.map(|ttl| clock.now_ms + ttl.as_millis() as u64),
+            to: waiting::to_log(&event.to),
+            retain: if event.retain.is_some() { keep } else { journal::Retain::No },
+            key: None,
+            frame: frames[seq as usize - 1].chunk(),
+        }
+    };
+    (1..=EVENTS).for_each(|seq| recovery.take(Item::Record(record(seq), RecordPlace::default())));
+    let restored = recovery.finish(&recovered(1, EVENTS + 1), |wanted, visit| {
+        assert!(wanted.len() < EVENTS as usize / 4, "only what is kept: {}", wanted.len());
+        wanted.iter().for_each(|(_, seq)| visit(record(*seq)));
+        Ok(())
+    });
+    let after = Hub::with_log(Epoch::new(5), new_mailbox(), restored.unwrap());
+
+    assert_eq!(after.tidy(now), before.tidy(now));
+    for name in ["a", "b", "c", "seldom", "gone", "never", ">"] {
+        for past in [Past::Events, Past::Retained] {
+            for from in [0, EVENTS / 2, EVENTS - 5] {
+                let page = |hub: &Hub| {
+                    let filters = [Filter::parse(name).unwrap()];
+                    let bounds = PageBounds { events_max: usize::MAX, bytes_max: usize::MAX };
+                    let (wants, place) = (of(&filters), Place::after(from));
+                    let page =
+                        hub.page(PageRequest { wants, past, place, upto: EVENTS, bounds }, now);
+                    let event = |event: &Arc<Event>| {
+                        (event.seq, event.frame.chunk().clone(), event.expires)
+                    };
+                    (page.lost, page.events.iter().map(event).collect::<Vec<_>>())
+                };
+                assert_eq!(page(&after), page(&before), "{name} after {from}");
+            }
+        }
     }
 }

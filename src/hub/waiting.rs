@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::keys::{Key, Published};
+use super::{Hub, Refused, Submission};
 use crate::event::{Destination, Event};
 use crate::history::{Retain, bytes_to_retain};
 use crate::journal;
-use crate::sync::{Ticket, Weigh as _};
+use crate::sync::{Outcome, Ticket, Weigh as _};
 
 /// An event that is not delivered yet.
 #[derive(Debug)]
@@ -124,6 +125,25 @@ pub(super) fn to_log(to: &Destination) -> journal::To<'_> {
     match to {
         Destination::Everyone => journal::To::Everyone,
         Destination::Topics(topics) => journal::To::Topics(journal::TopicNames::new(topics)),
+    }
+}
+
+impl Hub {
+    /// [Publishes](Hub::publish), and waits for the log where there is one.
+    ///
+    /// # Errors
+    /// Nothing was published. After [`Refused::LogFailed`] nothing ever is.
+    pub async fn publish_to_log(
+        &self,
+        batch: Vec<Submission>,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        let Some(logged) = self.publish(batch, None, now)?.logged else { return Ok(()) };
+        match logged.await {
+            Outcome::Logged => Ok(()),
+            Outcome::Full => Err(Refused::LogFull),
+            Outcome::Failed => Err(Refused::LogFailed),
+        }
     }
 }
 

@@ -19,6 +19,7 @@
 //! `inspect.rs` prints it all for people.
 
 mod active;
+mod again;
 mod disk;
 mod folder;
 mod group;
@@ -56,7 +57,7 @@ pub use segment::BootId;
 pub use trim::Excess;
 pub use writer::Journal;
 
-/// Longest segment. Recovery holds one in memory.
+/// Longest segment. What is behind a broken place in one, recovery holds in memory.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
 /// Shortest segment.
@@ -116,6 +117,16 @@ pub struct Hole {
     pub to: u64,
 }
 
+/// Where in a log that is opened a record is. Small, since there is one for each that is still wanted.
+/// In the order of `seq`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordPlace {
+    /// Of the segments that were found, the how many-th.
+    segment: u32,
+    /// A segment is shorter than 4 GiB.
+    at: u32,
+}
+
 /// What recovery finds, in the order of `seq`. Only a hole in the place of lost values may be before
 /// the first seq that is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,8 +134,8 @@ pub enum Item<'a> {
     /// The record of a retained value, of topics whose value it still is. It has been trimmed: it is
     /// none of the events any more, and what is before the next one is no hole.
     Value(Record<'a>),
-    /// A record that is kept.
-    Record(Record<'a>),
+    /// A record that is kept, and where it is.
+    Record(Record<'a>, RecordPlace),
     /// A hole.
     Hole(Hole),
 }

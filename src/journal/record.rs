@@ -232,16 +232,21 @@ fn put_short(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
+/// Bytes that say how long a record is.
+pub(super) const LENGTH: usize = 4;
+
+/// Bytes of the record at the start of `bytes`, which has at least [`LENGTH`]; `None` where no record
+/// of ours is so long.
+pub(super) fn length(bytes: &[u8]) -> Option<usize> {
+    let length = usize::try_from(u32::from_le_bytes(*bytes.first_chunk::<LENGTH>()?)).ok()?;
+    (length <= RECORD_BYTES_MAX - LENGTH).then_some(LENGTH + length)
+}
+
 /// Reads the record at the start of `bytes` and says what is after it. `None` where no record of
 /// ours starts.
 pub(super) fn decode(bytes: &[u8], seq: u64) -> Option<(Record<'_>, &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-    if length > RECORD_BYTES_MAX - 4 {
-        return None;
-    }
-    let (body, after) = rest.split_at_checked(length)?;
-    Some((decode_body(body, seq)?, after))
+    let (record, after) = bytes.split_at_checked(length(bytes)?)?;
+    Some((decode_body(&record[LENGTH..], seq)?, after))
 }
 
 fn decode_body(body: &[u8], seq: u64) -> Option<Record<'_>> {

@@ -134,7 +134,7 @@ impl Item<'_> {
     /// The last seq that it accounts for.
     pub fn last_seq(&self) -> u64 {
         match self {
-            Self::Value(record) | Self::Record(record) => record.seq,
+            Self::Value(record) | Self::Record(record, _) => record.seq,
             Self::Hole(hole) => hole.to,
         }
     }

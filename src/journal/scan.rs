@@ -12,7 +12,8 @@ use super::segment::{self, BadHeader, HEADER, Header};
 use super::values::{self, Bad};
 use super::window::Window;
 use super::{
-    BootId, Ended, Fault, Finding, Hole, Item, OpenError, SEQ_JUMP, SEQ_MAX, SyncMode, record,
+    BootId, Ended, Fault, Finding, Hole, Item, OpenError, RecordPlace, SEQ_JUMP, SEQ_MAX, SyncMode,
+    record,
 };
 use crate::sse::Epoch;
 
@@ -184,6 +185,10 @@ struct Scanner<'a, D, V> {
     segments: Vec<Segment>,
 }
 
+/// Bytes of a segment read at a time, so that they stay in the processor's cache until they have been
+/// looked at; more only where a group is larger.
+const STEP: usize = 256 << 10;
+
 /// Where reading a segment's groups stopped.
 struct Stop {
     at: u64,
@@ -306,7 +311,7 @@ impl<D: Disk, V: FnMut(Item<'_>)> Scanner<'_, D, V> {
         let limit = stated.map_or(header.length, |(end, _)| end).min(size).min(header.length);
         let mut buffer = std::mem::take(&mut self.buffer);
         let file = self.disk.open(&name)?;
-        let mut window = Window::new(file, limit.min(HEADER as u64), limit, &mut buffer);
+        let mut window = Window::new(file, limit.min(HEADER as u64), limit, STEP, &mut buffer);
         let stop = self.groups(header.salt, &mut window, &mut read)?;
         read.end = stop.at;
         read.next_seq = self.seq;
@@ -372,6 +377,9 @@ impl<D: Disk, V: FnMut(Item<'_>)> Scanner<'_, D, V> {
             }
             let mut rest = payload;
             for _ in 0..count {
+                let record_at = at as usize + group::HEAD + payload.len() - rest.len();
+                let segment = self.segments.len() as u32;
+                let place = RecordPlace { segment, at: record_at as u32 };
                 let Some((record, after)) = record::decode(rest, self.seq) else {
                     return stop(Some(Broken::Payload));
                 };
@@ -381,7 +389,7 @@ impl<D: Disk, V: FnMut(Item<'_>)> Scanner<'_, D, V> {
                 }
                 read.records += 1;
                 read.newest_ms = read.newest_ms.max(record.accepted_ms);
-                (self.visit)(Item::Record(record));
+                (self.visit)(Item::Record(record, place));
                 self.seq += 1;
             }
             at = end;

@@ -1,13 +1,8 @@
-//! A file that is read once from front to back, through a buffer small enough to stay in the
-//! processor's cache until what is in it has been looked at. Used by the scan, which a start waits
-//! for.
+//! A file that is read from front to back through a small buffer. Used where a start waits for it.
 
 use std::io;
 
 use super::disk::{DiskFile, read_full};
-
-/// Bytes read at a time; more only where more is wanted at once.
-const STEP: usize = 256 << 10;
 
 /// The part of a file that has been read last.
 pub(super) struct Window<'a, F> {
@@ -19,24 +14,29 @@ pub(super) struct Window<'a, F> {
     filled: usize,
     /// Where reading ends.
     limit: u64,
+    /// Bytes read at a time; more only where more is wanted at once.
+    step: usize,
 }
 
 impl<'a, F: DiskFile> Window<'a, F> {
     /// The bytes of `file` from `at` to `limit`, or to its end. `buffer` is only its memory.
-    pub(super) fn new(file: F, at: u64, limit: u64, buffer: &'a mut Vec<u8>) -> Self {
-        Self { file, buffer, at, filled: 0, limit }
+    pub(super) fn new(file: F, at: u64, limit: u64, step: usize, buffer: &'a mut Vec<u8>) -> Self {
+        Self { file, buffer, at, filled: 0, limit, step }
     }
 
     /// What there is from `at` on: at least `wanted` bytes, or all up to the limit. `at` is not
-    /// before that of the last call, nor beyond what that returned.
+    /// before that of the last call.
     pub(super) fn from(&mut self, at: u64, wanted: usize) -> io::Result<&[u8]> {
+        let mut end = self.at + self.filled as u64;
+        if at > end {
+            (self.at, self.filled, end) = (at, 0, at);
+        }
         let mut begin = (at - self.at) as usize;
-        let end = self.at + self.filled as u64;
         if self.filled - begin < wanted && end < self.limit {
             self.buffer.copy_within(begin..self.filled, 0);
             self.filled -= begin;
             (self.at, begin) = (at, 0);
-            let room = (self.limit - at).min(wanted.max(STEP) as u64) as usize;
+            let room = (self.limit - at).min(wanted.max(self.step) as u64) as usize;
             if self.buffer.len() < room {
                 self.buffer.resize(room, 0);
             }

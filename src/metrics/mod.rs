@@ -70,6 +70,10 @@ pub struct ShardMetrics {
     pub sent_bytes: Cell,
     /// Publish requests, by answer.
     pub publish_requests: [Cell; PUBLISH_CODES.len()],
+    /// Decisions that app servers were asked for, by what they were.
+    pub auth_requests: [Cell; DECIDED.len()],
+    /// Snapshots that app servers were asked for, by what came of it.
+    pub snapshot_fetches: [Cell; FETCHED.len()],
     /// Sources, by state.
     pub sources: [Cell; SourceState::ALL.len()],
     /// What sources have read, by what became of it.
@@ -91,6 +95,16 @@ pub struct ShardMetrics {
 }
 
 impl ShardMetrics {
+    /// Counts a decision, by its place in the labels: granted, denied, failed.
+    pub fn count_auth(&self, decided: usize) {
+        self.auth_requests[decided].add(1);
+    }
+
+    /// Counts a snapshot that an app server was asked for.
+    pub fn count_snapshot(&self, is_there: bool) {
+        self.snapshot_fetches[usize::from(!is_there)].add(1);
+    }
+
     /// Counts a publish request's answer.
     pub fn count_publish(&self, status: u16) {
         let index = PUBLISH_CODES.iter().position(|&(code, _)| code == status);
@@ -113,6 +127,12 @@ const PUBLISH_CODES: [(u16, &str); 12] = [
     (507, "507"),
     (0, "other"),
 ];
+
+/// What an app server says of a client.
+const DECIDED: [&str; 3] = ["granted", "denied", "failed"];
+
+/// What comes of asking an app server.
+const FETCHED: [&str; 2] = ["ok", "failed"];
 
 /// How a stream is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,28 +271,30 @@ pub enum Closed {
 }
 
 impl Closed {
-    const LABELS: [&'static str; 10] = [
-        "max_lifetime",
-        "limit",
-        "drain",
-        "shutdown",
-        "shed",
-        "client",
-        "misuse",
-        "stuck",
-        "slow",
-        "answered",
-    ];
+    /// Those of the reasons, and behind them the others.
+    const LABELS: [&'static str; EndReason::ALL.len() + 5] = {
+        let mut labels = ["client"; EndReason::ALL.len() + 5];
+        let mut at = 0;
+        while at < EndReason::ALL.len() {
+            labels[at] = EndReason::ALL[at].as_str();
+            at += 1;
+        }
+        labels[Self::Misuse.index()] = "misuse";
+        labels[Self::Stuck.index()] = "stuck";
+        labels[Self::Slow.index()] = "slow";
+        labels[Self::Answered.index()] = "answered";
+        labels
+    };
 
     /// Its place among the labels.
     pub const fn index(self) -> usize {
         match self {
             Self::Ended(reason) => reason as usize,
-            Self::Client => 5,
-            Self::Misuse => 6,
-            Self::Stuck => 7,
-            Self::Slow => 8,
-            Self::Answered => 9,
+            Self::Client => EndReason::ALL.len(),
+            Self::Misuse => EndReason::ALL.len() + 1,
+            Self::Stuck => EndReason::ALL.len() + 2,
+            Self::Slow => EndReason::ALL.len() + 3,
+            Self::Answered => EndReason::ALL.len() + 4,
         }
     }
 }

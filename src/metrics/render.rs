@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn without_app_servers_nothing_is_said_of_them() {
         let text = Metrics::new(1, [], Instant::now()).render();
-        assert!(!text.contains("upstream"), "{text}");
+        assert!(!text.contains("tidegate_upstream"), "{text}");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use super::cells::HistogramSnapshot;
 use super::upstream::{CODES, UpstreamMetrics};
 use super::{
-    Closed, CutReason, Dropped, ListenerName, PUBLISH_CODES, Protocol, Replayed, ShardMetrics,
-    SourceEvent, SourceState,
+    Closed, CutReason, DECIDED, Dropped, FETCHED, ListenerName, PUBLISH_CODES, Protocol, Replayed,
+    ShardMetrics, SourceEvent, SourceState,
 };
 use crate::sse::GapReason;
 
@@ -240,6 +240,20 @@ pub const METRICS: &[Metric] = &[
         name: "tidegate_source_connections_total",
         help: "Streams that sources have opened, the first and every reconnect.",
         source: Source::Counter(|shard| shard.source_connections.get()),
+    },
+    Metric {
+        name: "tidegate_auth_requests_total",
+        help: "Decisions that app servers were asked for, by result; clients that share one count once.",
+        source: Source::CounterBy("result", &DECIDED, |shard, index| {
+            shard.auth_requests[index].get()
+        }),
+    },
+    Metric {
+        name: "tidegate_snapshot_fetches_total",
+        help: "Snapshots that app servers were asked for, by result; streams that share one count once.",
+        source: Source::CounterBy("result", &FETCHED, |shard, index| {
+            shard.snapshot_fetches[index].get()
+        }),
     },
     Metric {
         name: "tidegate_accept_errors_total",

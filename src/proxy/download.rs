@@ -78,6 +78,15 @@ impl Download {
         Self(Some(pulled))
     }
 
+    /// A stream of events that several clients read: when the gateway drains, their streams end, and not
+    /// this.
+    pub(super) fn for_feed(mut self) -> Self {
+        if let Some(pulled) = &mut self.0 {
+            pulled.events = None;
+        }
+        self
+    }
+
     /// Whether it is a stream of events, which has no length.
     pub fn is_event_stream(&self) -> bool {
         self.0.as_ref().is_some_and(|pulled| pulled.events.is_some())

@@ -26,6 +26,7 @@ use super::tunnel::Tunnel;
 use super::upload::Upload;
 use crate::config::schema::HostHeader;
 use crate::metrics::{Counted, UpstreamMetrics};
+use crate::net::Peer;
 use crate::request_body::{BodyFault, RequestBody};
 
 /// What is wrong with a 101 out of nothing.
@@ -63,7 +64,12 @@ pub struct Asking<'a> {
     pub(super) upgrade_silence_max: Duration,
 }
 
-impl Asking<'_> {
+impl<'a> Asking<'a> {
+    /// The client.
+    pub(super) fn peer(&self) -> &'a Peer {
+        self.forwarding.peer
+    }
+
     /// Asks servers until one answers.
     ///
     /// # Errors

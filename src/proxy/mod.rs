@@ -7,14 +7,17 @@
 //!
 //! Nothing is buffered: bodies pass frame by frame, as fast as the slower side. A server's HTTP/1
 //! connection is driven by the task of the client's connection, so an exchange costs no hop between tasks. What
-//! may have reached a server is sent again only where that cannot do harm. Called by `http`.
+//! may have reached a server is sent again only where that cannot do harm. Event streams that a server
+//! shares are read once (`collapse`, `feed`) and published to the hub. Called by `http`.
 
 mod activity;
+mod collapse;
 mod download;
 mod drain;
 mod error;
 mod event_end;
 mod exchange;
+mod feed;
 mod group;
 mod headers;
 mod link;
@@ -23,6 +26,7 @@ mod table;
 mod tunnel;
 mod upload;
 
+pub use collapse::{Reply, Seat};
 pub use download::Download;
 pub use error::ProxyError;
 pub use exchange::{Asking, Exchange};
@@ -36,16 +40,21 @@ use http::Method;
 use http::request::Parts;
 use ipnet::IpNet;
 
+use self::collapse::{Ask, Found, Registry, Turn};
 use self::drain::Drain;
+use self::feed::Feed;
 use self::group::Group;
 use self::headers::Forwarding;
 use self::pool::Pools;
 use self::table::Table;
 use crate::config::schema::{self, DEFAULT_UPSTREAM, Route, Upstream};
+use crate::hub::Hub;
 use crate::metrics::UpstreamMetrics;
 use crate::net::Peer;
 use crate::request_body::RequestBody;
+use crate::sse::{Cursor, LAST_EVENT_ID};
 use crate::tls::TlsError;
+use crate::topic::Topic;
 
 /// Routes and groups as configured: shared by all shards.
 #[derive(Debug)]
@@ -59,6 +68,8 @@ pub struct Plan {
     body_bytes_max: Option<u64>,
     /// Whose `Forwarded` and `X-Forwarded-*` are believed.
     trusted: Vec<IpNet>,
+    /// Event streams that several clients read.
+    shared_streams: Registry,
 }
 
 impl Plan {
@@ -84,6 +95,7 @@ impl Plan {
             tunnel_silence_max: proxy.upgrade_idle_timeout.0,
             body_bytes_max: Some(proxy.body_bytes_max.0 as u64).filter(|max| *max > 0),
             trusted: proxy.trusted.iter().map(|network| network.0).collect(),
+            shared_streams: Registry::default(),
         })
     }
 
@@ -98,20 +110,29 @@ impl Plan {
 }
 
 /// One shard's way to the app servers.
-#[derive(Debug)]
 pub struct Proxy {
     plan: Arc<Plan>,
     pools: Rc<Pools>,
     drain: Drain,
     /// Of the groups.
     metrics: Vec<Arc<UpstreamMetrics>>,
+    /// Where shared event streams are published,
+    hub: Arc<Hub>,
+    /// and how large one of their events may be.
+    event_bytes_max: usize,
 }
 
 impl Proxy {
-    /// A proxy with no connections yet. `metrics` are this shard's, of the plan's groups.
-    pub fn new(plan: Arc<Plan>, metrics: Vec<Arc<UpstreamMetrics>>) -> Self {
+    /// A proxy with no connections yet. `metrics` are this shard's, of the plan's groups. Event streams
+    /// that are shared are published to `hub`, up to `event_bytes_max` bytes an event.
+    pub fn new(
+        plan: Arc<Plan>,
+        metrics: Vec<Arc<UpstreamMetrics>>,
+        hub: Arc<Hub>,
+        event_bytes_max: usize,
+    ) -> Self {
         let pools = Rc::new(Pools::new(plan.slots));
-        Self { plan, pools, drain: Drain::new(), metrics }
+        Self { plan, pools, drain: Drain::new(), metrics, hub, event_bytes_max }
     }
 
     /// Finds out where a request goes, and makes it one to a server there; `None` if it is for us, and
@@ -145,6 +166,70 @@ impl Proxy {
         let (pools, drain) = (&self.pools, &self.drain);
         let metrics = &self.metrics[route.group.index];
         Ok(Some(Asking { pools, route, head, forwarding, drain, metrics, upgrade_silence_max }))
+    }
+
+    /// Sends a request that was [prepared](Self::prepare), or finds it a place with an event stream that
+    /// is there already.
+    ///
+    /// # Errors
+    /// No server has answered.
+    pub async fn exchange(
+        self: &Rc<Self>,
+        asking: Asking<'_>,
+        body: Option<RequestBody>,
+    ) -> Result<Reply, ProxyError> {
+        match Ask::of(asking.route, asking.head).filter(|_| body.is_none()) {
+            None => asking.send(body).await.map(Reply::Own),
+            // In a box: seldom, and much larger than the rest.
+            Some(ask) => Box::pin(self.share(ask, asking.head.clone(), asking.peer())).await,
+        }
+    }
+
+    async fn share(
+        self: &Rc<Self>,
+        ask: Ask,
+        mut head: Parts,
+        peer: &Peer,
+    ) -> Result<Reply, ProxyError> {
+        // An id of ours says nothing to the server.
+        let cursor = head.headers.get(LAST_EVENT_ID).map(|id| Cursor::parse(id.as_bytes()));
+        if matches!(cursor, Some(Cursor::At(_))) {
+            head.headers.remove(LAST_EVENT_ID);
+        }
+        let leader = match self.plan.shared_streams.turn(ask).await {
+            Turn::Join(seat) => return Ok(Reply::Shared(seat)),
+            Turn::Lead(leader) => Some(leader),
+            Turn::Alone => None,
+        };
+        let asking = self.prepare(&head, false, peer)?.ok_or(ProxyError::NoRoute)?;
+        let mut answered = asking.send(None).await;
+        let key = match &mut answered {
+            Ok(Exchange::Response(response)) => collapse::take_key(response),
+            _ => None,
+        };
+        let (leader, key, response) = match (leader, key, answered) {
+            (Some(leader), Some(key), Ok(Exchange::Response(response))) => (leader, key, response),
+            (leader, _, answered) => {
+                if let Some(leader) = leader {
+                    leader.keep();
+                }
+                return answered.map(Reply::Own);
+            }
+        };
+        let begin = || {
+            let topic = Topic::private(&format!("{:032x}", fastrand::u128(..)));
+            let begins = self.hub.begin(&topic);
+            (topic, begins)
+        };
+        match leader.share(key, response.headers(), begin) {
+            Found::There(seat) => Ok(Reply::Shared(seat)),
+            Found::New(seat) => {
+                let shared = Arc::clone(&seat.shared);
+                let feed = Feed::new(Rc::clone(self), shared, head, peer.clone());
+                tokio::task::spawn_local(feed.run(response.into_body()));
+                Ok(Reply::Shared(seat))
+            }
+        }
     }
 
     /// Bounds a request's body.

@@ -18,6 +18,8 @@ pub(super) struct Table(Vec<Route>);
 /// A route and its servers.
 #[derive(Debug)]
 pub(super) struct Route {
+    /// Its place among the routes.
+    pub(super) number: usize,
     pub(super) rules: schema::Route,
     pub(super) group: Arc<Group>,
 }
@@ -27,11 +29,14 @@ impl Table {
     pub(super) fn new(routes: Vec<schema::Route>, groups: &[Arc<Group>]) -> Self {
         let route = |rules: schema::Route| {
             let group = groups.iter().find(|group| *group.name == *rules.upstream)?;
-            Some(Route { rules, group: Arc::clone(group) })
+            Some(Route { number: 0, rules, group: Arc::clone(group) })
         };
         let mut routes: Vec<Route> = routes.into_iter().filter_map(route).collect();
         // The sort is stable: of two that say as much, the one that comes first counts.
         routes.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        for (number, route) in routes.iter_mut().enumerate() {
+            route.number = number;
+        }
         Self(routes)
     }
 

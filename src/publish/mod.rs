@@ -197,7 +197,7 @@ fn submission(
     });
     let key = key.map(|key| Key::Event(key.as_bytes().into()));
     let conflate = conflate.map(Into::into);
-    Ok(Submission { to, draft: Draft::new(&fields), ttl, retain, key, conflate })
+    Ok(Submission { to, draft: Draft::new(&fields), ttl, retain, key, conflate, is_last: false })
 }
 
 fn check_key(key: &[u8]) -> Result<(), Fault> {

@@ -21,8 +21,9 @@ use super::poll::LongPoll;
 use super::streams::Streams;
 use super::subscriber::Framing;
 use super::{Lifecycle, LifecycleWatch};
+use crate::hook::Hooks;
 use crate::http::{Answer, Handler, Options, Outcome, RequestBody, Takeover, public, serve};
-use crate::metrics::Protocol;
+use crate::metrics::{Protocol, ShardMetrics};
 use crate::net::{self, Peer, Scheme, Transport, proxy_protocol};
 use crate::proxy::Proxy;
 use crate::subscribe::{Routes, Subscription};
@@ -203,6 +204,8 @@ fn is_the_peers(error: &io::Error) -> bool {
 pub(super) struct Public {
     pub(super) streams: Rc<RefCell<Streams>>,
     pub(super) routes: Arc<Routes>,
+    pub(super) hooks: Arc<Hooks>,
+    pub(super) metrics: Arc<ShardMetrics>,
     pub(super) proxy: Rc<Proxy>,
 }
 
@@ -216,7 +219,8 @@ impl Handler for Public {
         peer: &Peer,
     ) -> Answer<StreamBody> {
         if let Some(found) = self.routes.find(&head) {
-            return match public::subscribe(&found, &head, body) {
+            let answer = public::subscribe(&found, &head, body, &self.hooks, &self.metrics).await;
+            return match answer {
                 Answer::Stream(subscription) if subscription.poll.is_some() => {
                     let fields = subscription.fields.clone();
                     let answer = LongPoll::new(Rc::clone(&self.streams), subscription).await;
@@ -225,7 +229,7 @@ impl Handler for Public {
                 answer => answer,
             };
         }
-        public::forward(&self.proxy, &head, body, peer).await
+        public::forward(&self.proxy, &self.routes, &head, body, peer).await
     }
 
     fn open(&self, subscription: Subscription) -> Response<StreamBody> {

@@ -10,6 +10,7 @@ use slab::Slab;
 
 use super::index::{AudienceKey, Index};
 use super::log::Log;
+use super::ring::RingBounds;
 use crate::event::{Destination, Event, EventNames};
 use crate::history::Wants;
 use crate::subscribe::RouteId;
@@ -34,12 +35,21 @@ impl Selection {
     }
 }
 
+/// What differs between audiences with the same filters. Here and not only with the route, since every
+/// delivery looks at it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    /// The route of its streams.
+    pub(super) route: RouteId,
+    /// Whether they get what goes to everyone.
+    pub(super) broadcast: bool,
+    /// What may wait in its log, and in the ring of one of its streams.
+    pub(super) bounds: RingBounds,
+}
+
 pub(super) struct Audience {
     selection: Rc<Selection>,
-    /// The route of its streams, which says what differs from other streams with these filters.
-    pub(super) route: RouteId,
-    /// Whether it gets what goes to everyone.
-    broadcast: bool,
+    pub(super) kind: Kind,
     /// What not every member has been sent.
     pub(super) log: Log,
     /// Streams that read from `log`, and those in `behind`.
@@ -60,7 +70,7 @@ impl Audience {
     /// What its streams get.
     pub(super) fn wants(&self) -> Wants<'_> {
         let Selection { filters, names } = &*self.selection;
-        Wants { filters, everyone: self.broadcast, names }
+        Wants { filters, everyone: self.kind.broadcast, names }
     }
 
     /// Has every member visited. Those not yet visited in a round that is under way come first.
@@ -122,23 +132,16 @@ pub(super) struct Audiences {
 }
 
 impl Audiences {
-    /// The audience of a route that asks for this, made if there is none. `broadcast` is whether the
-    /// route's streams get what goes to everyone.
-    pub(super) fn find_or_make(
-        &mut self,
-        route: RouteId,
-        broadcast: bool,
-        selection: Selection,
-    ) -> AudienceKey {
-        let of_route = self.by_selection.entry(route).or_default();
+    /// The audience of this kind that asks for this, made if there is none.
+    pub(super) fn find_or_make(&mut self, kind: Kind, selection: Selection) -> AudienceKey {
+        let of_route = self.by_selection.entry(kind.route).or_default();
         if let Some(&key) = of_route.get(&selection) {
             return key;
         }
         let selection = Rc::new(selection);
         let key = self.slab.insert(Box::new(Audience {
             selection: Rc::clone(&selection),
-            route,
-            broadcast,
+            kind,
             log: Log::default(),
             members: Vec::new(),
             behind: Vec::new(),
@@ -161,7 +164,7 @@ impl Audiences {
         for filter in &audience.selection.filters {
             self.index.remove(filter, key);
         }
-        if let Some(of_route) = self.by_selection.get_mut(&audience.route) {
+        if let Some(of_route) = self.by_selection.get_mut(&audience.kind.route) {
             of_route.remove(&audience.selection);
         }
         if self.slab.is_empty() {
@@ -174,7 +177,7 @@ impl Audiences {
         match &event.to {
             Destination::Everyone => {
                 let wanting = self.slab.iter().filter(|(_, audience)| {
-                    audience.broadcast && audience.selection.names.have(event)
+                    audience.kind.broadcast && audience.selection.names.have(event)
                 });
                 matching.extend(wanting.map(|(key, _)| key));
             }
@@ -253,7 +256,7 @@ mod tests {
         ) {
             let mut audiences = Audiences::default();
             let filters = [Filter::parse("t").unwrap()];
-            let key = audiences.find_or_make(RouteId::default(), true, Selection::all_of(filters));
+            let key = audiences.find_or_make(super::super::testing::kind(), Selection::all_of(filters));
             let audience = &mut audiences[key];
             let mut pending = BTreeSet::new();
             let mut joined = 0;
@@ -292,7 +295,7 @@ mod tests {
     fn an_event_with_two_matching_topics_is_matched_once() {
         let mut audiences = Audiences::default();
         let filters = ["a", "b", "*"].map(|text| Filter::parse(text).unwrap());
-        let key = audiences.find_or_make(RouteId::default(), true, Selection::all_of(filters));
+        let key = audiences.find_or_make(super::super::testing::kind(), Selection::all_of(filters));
         let mut matching = Vec::new();
         let event = super::super::testing::event_to(1, &["a", "b"]);
         audiences.matching(&event, &mut matching);
@@ -305,7 +308,7 @@ mod tests {
         let mut audience = |names: &[&str]| {
             let filters = Box::from([Filter::parse("a").unwrap()]);
             let names = EventNames::only(names.iter().map(|&name| name.into()).collect());
-            audiences.find_or_make(RouteId::default(), true, Selection { filters, names })
+            audiences.find_or_make(super::super::testing::kind(), Selection { filters, names })
         };
         let (unnamed, other) = (audience(&["message", "x"]), audience(&["x"]));
         assert_eq!(audience(&["x", "message", "x"]), unnamed);

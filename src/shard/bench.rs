@@ -12,7 +12,7 @@ use std::time::Instant;
 use http::HeaderMap;
 use tokio::runtime::{self, Runtime};
 
-use super::audience::{Audiences, Selection};
+use super::audience::{Audiences, Kind, Selection};
 use super::index::AudienceKey;
 use super::places::Places;
 use super::ring::{self, RingBounds};
@@ -24,7 +24,7 @@ use crate::history::Bounds;
 use crate::hub::{EventMailbox, Hub, KeyBounds, Refused, Submission};
 use crate::metrics::{ListenerName, ShardMetrics};
 use crate::sse::{Cursor, Epoch};
-use crate::subscribe::{RouteId, Routes, Subscription};
+use crate::subscribe::{Opening, RouteId, Routes, Subscription};
 use crate::topic::Filter;
 
 /// The index of a shard: finds the audiences that want an event.
@@ -37,7 +37,9 @@ pub struct Matcher {
 impl Matcher {
     /// Adds a subscription set, which becomes an audience unless it is one.
     pub fn subscribe(&mut self, filters: Box<[Filter]>) {
-        self.audiences.find_or_make(RouteId::default(), true, Selection::all_of(filters));
+        let bounds = RingBounds { frames_max: 256, bytes_max: 1 << 20 };
+        let kind = Kind { route: RouteId::default(), broadcast: true, bounds };
+        self.audiences.find_or_make(kind, Selection::all_of(filters));
     }
 
     /// How many audiences `event` goes to. An audience remembers the `seq` that it last matched, so
@@ -124,6 +126,9 @@ impl Fanout {
             max_duration: None,
             poll: None,
             fields: HeaderMap::new(),
+            interest: None,
+            opening: Opening::Plain,
+            grant: None,
         };
         let permit = self.places.take(Ipv4Addr::LOCALHOST.into());
         let permit = permit.expect("addresses are not counted here");

@@ -88,6 +88,9 @@ impl Streams {
         }
         self.owe_gap_if_lost(key);
         let framing = self.subscribers[key].framing;
+        if let Some(piece) = self.pull_large(key) {
+            return Poll::Ready(Some(piece));
+        }
         let mut bytes = BytesMut::from(&*std::mem::take(&mut self.backlog(key).unfinished));
         self.pull_past(key, &mut bytes);
         while bytes.is_empty() || bytes.len() < PULL_BYTES {
@@ -120,6 +123,23 @@ impl Streams {
             *waker = Some(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// A piece of what is too large to be copied, a stream's snapshot: it is sliced.
+    fn pull_large(&mut self, key: StreamKey) -> Option<Bytes> {
+        let heard = self.tick;
+        let backlog = self.backlog(key);
+        if backlog.snapshot.is_empty() && backlog.unfinished.len() <= PULL_BYTES {
+            return None;
+        }
+        let length = backlog.unfinished.len().min(PULL_BYTES);
+        let piece = backlog.unfinished.split_to(length);
+        if backlog.unfinished.is_empty() {
+            backlog.unfinished = std::mem::take(&mut backlog.snapshot);
+        }
+        self.subscribers[key].heard = heard;
+        self.metrics.sent_bytes.add(piece.len() as u64);
+        Some(piece)
     }
 
     /// Appends what there is of a stream's past, as long as there is room.

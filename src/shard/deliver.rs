@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::ring::Displaced;
-use super::route::StreamRoute;
 use super::streams::Streams;
 use super::subscriber::Sink;
 use super::sweep::SLICE;
 use crate::config::schema::Slow;
 use crate::event::Event;
 use crate::metrics::{Closed, Dropped};
+use crate::sse::EndReason;
 
 /// Events taken from the mailbox between two looks at the time. Each may match every audience.
 const EVENTS_PER_LOOK: usize = 16;
@@ -62,9 +62,13 @@ impl Streams {
         let mut crowded = false;
         let mut matching = std::mem::take(&mut self.matching);
         self.audiences.matching(&event, &mut matching);
+        if event.is_last {
+            let members = matching.iter().flat_map(|&key| &self.audiences[key].members);
+            self.over.extend(members);
+        }
         for key in matching.drain(..) {
             let audience = &mut self.audiences[key];
-            let StreamRoute { bounds, slow, .. } = self.routes[audience.route];
+            let bounds = audience.kind.bounds;
             if audience.has_readers() {
                 audience.log.push(Arc::clone(&event), bounds);
                 crowded |= audience.log.is_half_full(bounds);
@@ -85,12 +89,13 @@ impl Streams {
                     self.metrics.events_conflated.add(conflated);
                 }
                 self.metrics.ring_frames.sub(dropped + conflated);
-                match slow {
-                    _ if dropped == 0 => {}
-                    Slow::DropOldest => {
-                        self.metrics.events_dropped[Dropped::Slow as usize].add(dropped);
+                if dropped > 0 {
+                    match self.routes[audience.kind.route].slow {
+                        Slow::DropOldest => {
+                            self.metrics.events_dropped[Dropped::Slow as usize].add(dropped);
+                        }
+                        Slow::CatchUp | Slow::Disconnect => self.overrun.push(stream),
                     }
-                    Slow::CatchUp | Slow::Disconnect => self.overrun.push(stream),
                 }
                 if let Sink::Body(_, waker) = &mut subscriber.sink
                     && let Some(waker) = waker.take()
@@ -100,6 +105,9 @@ impl Streams {
             }
         }
         self.matching = matching;
+        while let Some(stream) = self.over.pop() {
+            self.finish(stream, EndReason::Upstream);
+        }
         while let Some(stream) = self.overrun.pop() {
             match self.routes[self.subscribers[stream].route].slow {
                 Slow::Disconnect => self.close(stream, Closed::Slow),

@@ -45,7 +45,7 @@ impl Index {
         if let Some(audiences) = self.exact.get(topic) {
             audiences.iter().copied().for_each(&mut found);
         }
-        if self.patterns.count > 0 {
+        if self.patterns.count > 0 && !Topic::is_private_name(topic.as_str()) {
             self.patterns.matches(ROOT, Some(topic.as_str()), &mut found);
         }
     }

@@ -65,6 +65,7 @@ use self::places::{Permit, Places};
 use self::streams::Streams;
 use self::subscriber::Framing;
 use crate::config::schema::Config;
+use crate::hook::{Hooks, Revocation, Revocations};
 use crate::http::guard::Limits;
 use crate::http::{Handler, Http2Options, LeftoverBounds, Options, Takeover};
 use crate::hub::{EventMailbox, Hub};
@@ -111,6 +112,10 @@ pub struct Shard<H> {
     pub config: Arc<Config>,
     /// The stream routes.
     pub routes: Arc<Routes>,
+    /// What app servers are asked before streams open.
+    pub hooks: Arc<Hooks>,
+    /// Sessions whose streams are to end.
+    pub revocations: Revocations,
     /// The hub, for the order's epoch and head.
     pub hub: Arc<Hub>,
     /// This shard's mailbox.
@@ -203,7 +208,12 @@ impl<H: Handler> Shard<H> {
             Arc::clone(&cells),
         )?;
         let streams = Rc::new(RefCell::new(streams));
-        let proxy = Rc::new(Proxy::new(self.proxy, self.metrics.upstreams(self.index)));
+        let proxy = Rc::new(Proxy::new(
+            self.proxy,
+            self.metrics.upstreams(self.index),
+            Arc::clone(&self.hub),
+            self.config.publish.event_bytes_max.0,
+        ));
         let places = |name, (taken, max), addresses| {
             Places::new(taken, max, name, Arc::clone(&cells), addresses)
         };
@@ -211,6 +221,8 @@ impl<H: Handler> Shard<H> {
         let handler = Rc::new(Public {
             streams: Rc::clone(&streams),
             routes: self.routes,
+            hooks: self.hooks,
+            metrics: Arc::clone(&cells),
             proxy: Rc::clone(&proxy),
         });
         let trusted = self.config.proxy.trusted.iter().map(|network| network.0);
@@ -249,6 +261,7 @@ impl<H: Handler> Shard<H> {
             accepting.spawn_local(public(listener, Some(tls))?.run(open));
         }
         tokio::task::spawn_local(internal.run(|_, _| ()));
+        tokio::task::spawn_local(end_sessions(self.revocations, Rc::clone(&streams)));
         tokio::task::spawn_local(close_old_connections(Rc::clone(&proxy)));
         let (sources, on_shard) = self.sources;
         tokio::task::spawn_local(sources.run(on_shard));
@@ -277,11 +290,11 @@ fn open_stream(streams: &Rc<RefCell<Streams>>, takeover: Takeover, permit: Permi
     let framing = Framing::over(version);
     let opened = match transport {
         Transport::Plain(socket) => socket.into_std().and_then(|socket| {
-            streams.borrow_mut().open_socket(socket, subscription, framing, permit)
+            streams.borrow_mut().open_socket(socket, *subscription, framing, permit)
         }),
         sealed @ Transport::Sealed(_) => {
             let streams = Rc::clone(streams);
-            let serving = sealed::serve(streams, sealed, subscription, framing, permit);
+            let serving = sealed::serve(streams, sealed, *subscription, framing, permit);
             tokio::task::spawn_local(serving);
             Ok(())
         }
@@ -300,6 +313,15 @@ async fn keep_house(hub: Arc<Hub>, metrics: Arc<ShardMetrics>) {
         metrics.history_bytes.set(totals.bytes as u64);
         metrics.history_topics.set(totals.topics as u64);
         metrics.retained_bytes.set(totals.retained_bytes as u64);
+    }
+}
+
+/// Ends the streams of sessions that are revoked.
+async fn end_sessions(mut revocations: Revocations, streams: Rc<RefCell<Streams>>) {
+    while let Some(Revocation { number, session, ended }) = revocations.recv().await {
+        let count = streams.borrow_mut().revoke(number, session);
+        // Nobody waits for it any more.
+        let _ = ended.send(count);
     }
 }
 

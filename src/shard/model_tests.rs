@@ -28,7 +28,7 @@ use crate::history::{Bounds, Limits, Retain};
 use crate::hub::{EventMailbox, Hub, KeyBounds, Submission};
 use crate::metrics::{Protocol, ShardMetrics};
 use crate::sse::{Cursor, Draft, Epoch, EventId, Fields};
-use crate::subscribe::{RouteId, Routes, Subscription};
+use crate::subscribe::{Opening, RouteId, Routes, Subscription};
 use crate::topic::{Filter, Topic};
 
 const SHARDS: usize = 2;
@@ -180,6 +180,9 @@ impl Gateway {
             // Some are over at once, and have to have the cursor right.
             poll: client.polls.then(|| Duration::from_secs(1_000_000) * u32::from(rng.bool())),
             fields: HeaderMap::new(),
+            interest: None,
+            opening: Opening::Plain,
+            grant: None,
         };
         let shard = rng.usize(..SHARDS);
         let streams = &mut self.shards[shard];
@@ -378,7 +381,7 @@ fn submission(rng: &mut Rng) -> (Submission, Published) {
     let draft = Draft::new(&Fields { event, data: &data, ..Fields::default() });
     let conflate = (rng.u8(..) < 64).then(|| rng.u8(0..2).to_string().into_boxed_str());
     let truth = Published { to: to.clone(), name, conflate: conflate.clone() };
-    (Submission { to, draft, ttl: None, retain, key: None, conflate }, truth)
+    (Submission { to, draft, ttl: None, retain, key: None, conflate, is_last: false }, truth)
 }
 
 fn client(rng: &mut Rng, at: usize) -> Client {

@@ -201,7 +201,7 @@ impl Streams {
             self.metrics.events_dropped[Dropped::Slow as usize].add(gap.count.unwrap_or(0));
         }
         let subscriber = &mut self.subscribers[key];
-        let frame = self.routes[subscriber.route].control.gap(gap);
+        let frame = self.routes[subscriber.route].control.gap(gap, true);
         let bytes = subscriber.framing.shared(&frame);
         let backlog = subscriber.backlog.as_mut();
         let Some(replay) = backlog.and_then(|backlog| backlog.replay.as_mut()) else {

@@ -1,6 +1,7 @@
 //! What a shard needs to know of a stream route, in the units it counts in. Streams have the number of
 //! theirs, and share what is here.
 
+use super::audience::Kind;
 use super::ring::RingBounds;
 use crate::config::schema::{Slow, Stream};
 use crate::sse::{Epoch, Frame};
@@ -36,6 +37,11 @@ impl StreamRoute {
             control: ControlEvents::new(settings, epoch),
             heartbeat: None,
         }
+    }
+
+    /// What its audiences have in common.
+    pub(super) fn kind(&self, route: RouteId) -> Kind {
+        Kind { route, broadcast: self.broadcast, bounds: self.bounds }
     }
 
     /// The heartbeat of streams that have everything up to `head`, made once for all of them.

@@ -2,7 +2,7 @@
 //! goes. The rest of a stream's life is in `open`, `deliver` (events come), `sweep` (bytes go) and
 //! `timers` (time passes).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,9 @@ use super::subscriber::{Backlog, Framing, Phase, Sink, Subscriber};
 use super::wheel::{Tick, Wheel};
 use crate::config::schema::{Config, Slow};
 use crate::event::Event;
+use crate::hook::Revoked;
 use crate::hub::{EventMailbox, Hub};
+use crate::interest::Interest;
 use crate::metrics::{Closed, Dropped, Protocol, Replayed, ShardMetrics};
 use crate::sse::{EndReason, GapReason};
 use crate::subscribe::Routes;
@@ -74,10 +76,18 @@ pub(super) struct Streams {
     /// Streams that open after this was set end by then.
     pub(super) drain_by: Option<Tick>,
 
+    /// The sessions of those streams that have one.
+    pub(super) sessions: HashMap<StreamKey, Arc<str>>,
+    pub(super) revoked: Revoked,
+
     /// Buffers that are empty between uses.
     pub(super) matching: Vec<AudienceKey>,
     pub(super) taken: Vec<Arc<Event>>,
     pub(super) overrun: Vec<StreamKey>,
+    /// Streams whose topics are over, while an event is delivered.
+    pub(super) over: Vec<StreamKey>,
+    /// What is fetched for audiences, as long as they are there.
+    pub(super) interests: HashMap<AudienceKey, Interest>,
 
     started: Instant,
     /// The time, as of the last look or the last write.
@@ -117,9 +127,13 @@ impl Streams {
             writable: VecDeque::new(),
             due: Vec::new(),
             drain_by: None,
+            sessions: HashMap::new(),
+            revoked: Revoked::default(),
             matching: Vec::new(),
             taken: Vec::new(),
             overrun: Vec::new(),
+            over: Vec::new(),
+            interests: HashMap::new(),
             started: now,
             now,
             tick: Tick(0),
@@ -267,6 +281,9 @@ impl Streams {
 
     fn leave_audience(&mut self, key: StreamKey) {
         self.leave_behind(key);
+        if !self.sessions.is_empty() {
+            self.sessions.remove(&key);
+        }
         let subscriber = &self.subscribers[key];
         let (audience_key, seat) = (subscriber.audience, subscriber.seat);
         let audience = &mut self.audiences[audience_key];
@@ -277,6 +294,7 @@ impl Streams {
             self.audiences.remove(audience_key);
             self.batches.forget(audience_key);
             self.pages.forget(audience_key);
+            self.interests.remove(&audience_key);
         }
         self.metrics.topics.set(self.audiences.topics() as u64);
     }

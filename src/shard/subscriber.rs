@@ -82,6 +82,8 @@ pub(super) struct Backlog {
     /// What comes before everything else: the rest of a half-written frame, or a control event.
     /// Never dropped.
     pub(super) unfinished: Bytes,
+    /// Of a body: what comes behind `unfinished`, shared with other streams. Never dropped.
+    pub(super) snapshot: Bytes,
     /// When the event that `unfinished` is the rest of was accepted, if it is one.
     pub(super) unfinished_event: Option<Instant>,
     /// What it still has to be told of the past. Then it has no ring.

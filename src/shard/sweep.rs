@@ -253,7 +253,7 @@ impl Streams {
         }
         let Some(gap) = self.take_gap(key) else { return };
         let subscriber = &mut self.subscribers[key];
-        let frame = self.routes[subscriber.route].control.gap(&gap);
+        let frame = self.routes[subscriber.route].control.gap(&gap, true);
         self.backlog(key).unfinished = self.subscribers[key].framing.shared(&frame);
     }
 

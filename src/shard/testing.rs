@@ -18,6 +18,13 @@ pub(super) fn event_with_key(seq: u64, data_bytes: usize, key: u8) -> Arc<Event>
     make(seq, &"x".repeat(data_bytes), Destination::Everyone, Some(key))
 }
 
+/// Audiences of the first route, which get what goes to everyone.
+#[cfg(not(tidegate_loom))]
+pub(super) fn kind() -> super::audience::Kind {
+    let bounds = super::ring::RingBounds { frames_max: 256, bytes_max: 1 << 20 };
+    super::audience::Kind { route: crate::subscribe::RouteId::default(), broadcast: true, bounds }
+}
+
 /// An event to some topics.
 #[cfg(not(tidegate_loom))]
 pub(super) fn event_to(seq: u64, topics: &[&str]) -> Arc<Event> {
@@ -31,5 +38,6 @@ pub(super) fn event_to(seq: u64, topics: &[&str]) -> Arc<Event> {
 fn make(seq: u64, data: &str, to: Destination, conflate: Option<Box<str>>) -> Arc<Event> {
     let frame = Draft::new(&Fields { data, ..Fields::default() })
         .seal(EventId { epoch: Epoch::new(0), seq });
-    Arc::new(Event { seq, to, frame, accepted: Instant::now(), expires: None, conflate })
+    let accepted = Instant::now();
+    Arc::new(Event { seq, to, frame, accepted, expires: None, is_last: false, conflate })
 }

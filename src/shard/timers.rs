@@ -2,6 +2,7 @@
 //! wheel, at whichever comes first.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::audience::StreamKey;
@@ -145,6 +146,19 @@ impl Streams {
         for key in keys {
             self.finish(key, EndReason::Shutdown);
         }
+    }
+
+    /// Ends the streams of a session, and any that opens later by an older decision. Returns how many
+    /// end now. Looks at every stream that has a session.
+    pub(super) fn revoke(&mut self, number: u64, session: Arc<str>) -> usize {
+        self.look_at_clock();
+        let of_session = self.sessions.iter().filter(|(_, name)| **name == session);
+        let keys: Vec<_> = of_session.map(|(&key, _)| key).collect();
+        for &key in &keys {
+            self.finish(key, EndReason::Revoked);
+        }
+        self.revoked.add(number, session);
+        keys.len()
     }
 
     fn end_by(&mut self, key: StreamKey, ends: Tick, reason: EndReason) {

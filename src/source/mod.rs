@@ -1,7 +1,7 @@
 //! Sources: upstream servers whose event streams the gateway reads, as a browser would, and publishes.
 //!
 //! ```text
-//! configuration, file, API ─► Sources ─► a shard ─► task: open ─► events (sse::Parser) ─► template ─► hub
+//! configuration, file, API ─► Sources ─► a shard ─► task: open ─► event_stream ─► template ─► hub
 //!                                │                   ▲  └─► backoff ──┘
 //!                              status ◄──────────────┘
 //! ```
@@ -11,14 +11,12 @@
 //! at its start, by shards, which run the tasks, and by `http` for the internal API.
 
 mod backoff;
-mod events;
-mod open;
 mod recent;
+mod request;
 mod saved;
 mod status;
 mod task;
 
-pub use events::{EventStream, NoStream, check_head};
 pub use status::Report;
 
 use std::collections::{BTreeMap, HashMap};

@@ -16,18 +16,18 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
-use super::events::{EventStream, NoStream, check_head};
-use super::open::{open, within};
 use super::recent::Recent;
+use super::request::open;
 use super::status::{Status, now_ms};
 use super::{Entry, OnShard, Order};
 use crate::event::Destination;
+use crate::event_stream::{EventStream, NoStream, check_head};
+use crate::fetch::within;
 use crate::history::Retain;
 use crate::hub::{Refused, Submission};
 use crate::metrics::{SourceEvent, SourceState};
 use crate::publish;
 use crate::sse::{Draft, Fields, Item, Message};
-use crate::sync::Outcome;
 use crate::topic::{Facts, Topic};
 
 /// Events published at once, if as many have come.
@@ -115,7 +115,7 @@ impl Task {
             Ok(response) => response,
             Err(error) => return Lost::ForNow(error.to_string()),
         };
-        match check_head(&response) {
+        match check_head(response.status(), response.headers()) {
             Ok(()) => {}
             Err(stop @ NoStream::Stop) => return Lost::ForGood(stop.to_string()),
             Err(refused) => return Lost::ForNow(refused.to_string()),
@@ -207,7 +207,8 @@ impl Task {
     async fn publish(&mut self, batch: Vec<Submission>) {
         let mut pause = HELD_MIN;
         while !batch.is_empty() {
-            let Err(refused) = self.shard.publish(batch.clone()).await else {
+            let Err(refused) = self.shard.hub.publish_to_log(batch.clone(), Instant::now()).await
+            else {
                 self.count(SourceEvent::Published, batch.len() as u64);
                 break;
             };
@@ -270,9 +271,12 @@ impl Task {
             conflate: None,
             retain: Some(retain),
             key: None,
+            is_last: false,
         };
         let mut pause = HELD_MIN;
-        while let Err(refused) = self.shard.publish(vec![event.clone()]).await {
+        while let Err(refused) =
+            self.shard.hub.publish_to_log(vec![event.clone()], Instant::now()).await
+        {
             if refused == Refused::RetainedFull {
                 event.retain = None;
                 continue;
@@ -284,19 +288,6 @@ impl Task {
 }
 
 impl OnShard {
-    /// Publishes a batch, and waits for the log where there is one.
-    async fn publish(&self, batch: Vec<Submission>) -> Result<(), Refused> {
-        let receipt = self.hub.publish(batch, None, Instant::now())?;
-        match receipt.logged {
-            None => Ok(()),
-            Some(logged) => match logged.await {
-                Outcome::Logged => Ok(()),
-                Outcome::Full => Err(Refused::LogFull),
-                Outcome::Failed => Err(Refused::LogFailed),
-            },
-        }
-    }
-
     fn state_topic(&self, name: &str) -> Option<Topic> {
         let topic = self.states.as_ref()?;
         Some(Topic::parse(&format!("{topic}.{name}")).expect("both are checked to make a topic"))

@@ -53,6 +53,15 @@ impl Draft {
         Self { buffer }
     }
 
+    /// An empty comment. With an id it moves the client's cursor: no event is dispatched, since there
+    /// is no data, but "set the last event ID string … to the last event ID buffer" comes first (WHATWG
+    /// HTML 9.2.6).
+    pub fn comment() -> Self {
+        let mut buffer = vec![0; HEADROOM];
+        buffer.extend_from_slice(b":\n\n\r\n");
+        Self { buffer }
+    }
+
     /// Bytes this event takes in memory.
     pub fn size(&self) -> usize {
         self.buffer.len()
@@ -156,13 +165,27 @@ fn write_data_line(buffer: &mut Vec<u8>, line: &[u8]) {
 }
 
 /// One encoded event. Cloning shares the bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     chunk: Bytes,
     bare_at: u8,
 }
 
 impl Frame {
+    /// Several events that are written together, at least one: a frame of all of them, and one chunk.
+    pub fn joined(frames: &[Self]) -> Self {
+        debug_assert!(!frames.is_empty(), "a chunk without a byte ends the body");
+        let size: usize = frames.iter().map(|frame| frame.bare_bytes().len()).sum();
+        let mut chunk = format!("{size:x}\r\n").into_bytes();
+        let bare_at = chunk.len() as u8;
+        chunk.reserve_exact(size + CRLF.len());
+        for frame in frames {
+            chunk.extend_from_slice(frame.bare_bytes());
+        }
+        chunk.extend_from_slice(CRLF);
+        Self { chunk: chunk.into(), bare_at }
+    }
+
     /// The event as one HTTP/1.1 chunk.
     pub fn chunk(&self) -> &Bytes {
         &self.chunk
@@ -203,21 +226,28 @@ impl Frame {
 impl Frame {
     /// A frame that was a [`Frame::chunk`] before. `None` if it is none.
     pub fn from_chunk(chunk: &[u8]) -> Option<Self> {
+        let bare_at = Self::bare_at(chunk)?;
+        Some(Self { chunk: Bytes::copy_from_slice(chunk), bare_at })
+    }
+
+    /// Whether this can have been a [`Frame::chunk`].
+    pub fn is_chunk(chunk: &[u8]) -> bool {
+        Self::bare_at(chunk).is_some()
+    }
+
+    fn bare_at(chunk: &[u8]) -> Option<u8> {
         let size = chunk.iter().take(8 + CRLF.len()).position(|&byte| byte == b'\n')?;
         let bare_at = size + 1;
         let is_whole = chunk[..bare_at].ends_with(CRLF)
             && chunk.len() > bare_at + CRLF.len()
             && chunk.ends_with(CRLF);
-        is_whole.then(|| Self { chunk: Bytes::copy_from_slice(chunk), bare_at: bare_at as u8 })
+        is_whole.then_some(bare_at as u8)
     }
 }
 
-/// A comment that moves the client's cursor: no event is dispatched, since there is no data, but
-/// "set the last event ID string … to the last event ID buffer" comes first (WHATWG HTML 9.2.6).
+/// A comment that moves the client's cursor.
 pub fn comment(id: EventId) -> Frame {
-    let mut buffer = vec![0; HEADROOM];
-    buffer.extend_from_slice(b":\n\n\r\n");
-    Draft { buffer }.seal(id)
+    Draft::comment().seal(id)
 }
 
 /// A reconnect delay, and a cursor if there is one: no event is dispatched.
@@ -274,6 +304,14 @@ mod tests {
         let expected = format!("{:x}\r\n{}\r\n", bare.len(), std::str::from_utf8(&bare).unwrap());
         assert_eq!(frame.chunk(), expected.as_bytes());
         assert_eq!(frame.bare_bytes(), bare);
+    }
+
+    #[test]
+    fn joined_frames_are_one_chunk() {
+        let frame = |data| Draft::new(&Fields { data, ..Fields::default() }).seal_without_id();
+        let joined = Frame::joined(&[frame("a"), frame("b")]);
+        assert_eq!(joined.bare_bytes(), b"data: a\n\ndata: b\n\n");
+        assert_eq!(joined.chunk(), &b"12\r\ndata: a\n\ndata: b\n\n\r\n"[..]);
     }
 
     #[test]

@@ -44,12 +44,26 @@ pub enum EndReason {
     Shutdown,
     /// More streams wanted to be told of the past at once than may.
     Shed,
+    /// The app server's stream that it shared with others is over.
+    Upstream,
+    /// What let the client have the stream is over.
+    AuthExpired,
+    /// The session that the stream belongs to was ended.
+    Revoked,
 }
 
 impl EndReason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 5] =
-        [Self::MaxLifetime, Self::Limit, Self::Drain, Self::Shutdown, Self::Shed];
+    pub const ALL: [Self; 8] = [
+        Self::MaxLifetime,
+        Self::Limit,
+        Self::Drain,
+        Self::Shutdown,
+        Self::Shed,
+        Self::Upstream,
+        Self::AuthExpired,
+        Self::Revoked,
+    ];
 
     /// The word on the wire and in labels.
     pub const fn as_str(self) -> &'static str {
@@ -59,6 +73,9 @@ impl EndReason {
             Self::Drain => "drain",
             Self::Shutdown => "shutdown",
             Self::Shed => "shed",
+            Self::Upstream => "upstream",
+            Self::AuthExpired => "auth_expired",
+            Self::Revoked => "revoked",
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::config::schema::{HeartbeatKind, Stream};
 use crate::sse::{self, Draft, EndReason, Epoch, EventId, Fields, Frame, GapReason};
@@ -26,7 +27,7 @@ pub struct Gap {
 
 /// What a `hello` says.
 #[derive(Clone, Copy, Debug)]
-pub struct Hello {
+pub struct Hello<'a> {
     /// Server time in milliseconds since 1970.
     pub time_ms: u64,
     /// Where live events begin.
@@ -35,6 +36,8 @@ pub struct Hello {
     pub resumed: bool,
     /// Names this stream in logs.
     pub session: u64,
+    /// JSON that the app server has for the client.
+    pub metadata: Option<&'a str>,
 }
 
 /// Encodes control events as one route is configured.
@@ -64,6 +67,8 @@ struct HelloData<'a> {
     resumed: bool,
     heartbeat_ms: u64,
     session: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a RawValue>,
 }
 
 /// What a client is told of a [`Gap`].
@@ -101,15 +106,6 @@ fn named(name: &str) -> Option<String> {
 pub fn heartbeat_ms(stream: &Stream) -> Option<u64> {
     let interval = stream.heartbeat.0.as_millis() as u64;
     (stream.heartbeat_kind != HeartbeatKind::Off).then_some(interval)
-}
-
-/// The names that publishers may not use, for streams configured by `stream`.
-pub(super) fn reserved(stream: &Stream) -> impl Iterator<Item = &str> {
-    let control = &stream.control;
-    let is_event = stream.heartbeat_kind == HeartbeatKind::Event;
-    let heartbeat = is_event.then_some(&control.heartbeat);
-    let names = [Some(&control.hello), heartbeat, Some(&control.gap), Some(&control.end)];
-    names.into_iter().flatten().map(String::as_str).filter(|name| !name.is_empty())
 }
 
 fn json(data: &impl Serialize) -> String {
@@ -153,7 +149,7 @@ impl ControlEvents {
     /// before any event comes back to this place; unless something follows that has to reach the
     /// client before its cursor moves there. Where it is switched off, the cursor and the reconnect
     /// delay come without an event.
-    pub fn hello(&self, hello: &Hello, moves_cursor: bool) -> Frame {
+    pub fn hello(&self, hello: &Hello<'_>, moves_cursor: bool) -> Frame {
         let id = moves_cursor.then(|| self.id(hello.head));
         let retry_ms = self.jittered_retry_ms();
         let Some(name) = &self.hello else { return sse::retry(retry_ms, id) };
@@ -163,6 +159,7 @@ impl ControlEvents {
             resumed: hello.resumed,
             heartbeat_ms: self.heartbeat_ms,
             session: &format!("{:016x}", hello.session),
+            metadata: hello.metadata.and_then(|text| serde_json::from_str(text).ok()),
         });
         let draft =
             Draft::new(&Fields { event: Some(name), retry_ms: Some(retry_ms), data: &data });
@@ -183,11 +180,13 @@ impl ControlEvents {
         }
     }
 
-    /// The loss of events; its id is where the client's cursor is then.
-    pub fn gap(&self, gap: &Gap) -> Frame {
+    /// The loss of events; its id is where the client's cursor is then, unless something follows that
+    /// has to reach the client first.
+    pub fn gap(&self, gap: &Gap, moves_cursor: bool) -> Frame {
         let data = json(&GapData::new(gap, self.epoch));
         let fields = Fields { event: Some(&self.gap), retry_ms: None, data: &data };
-        Draft::new(&fields).seal(self.id(gap.cursor))
+        let draft = Draft::new(&fields);
+        if moves_cursor { draft.seal(self.id(gap.cursor)) } else { draft.seal_without_id() }
     }
 
     /// The last event of a stream that the gateway ends. Without an id: it is not a place in the
@@ -223,24 +222,26 @@ mod tests {
 
     #[test]
     fn hello_carries_the_cursor_unless_a_gap_follows() {
-        let hello = Hello { time_ms: 5, head: 9, resumed: true, session: 0xab };
+        let hello = Hello { time_ms: 5, head: 9, resumed: true, session: 0xab, metadata: None };
         let frame = text(&control(|_| ()).hello(&hello, true));
         assert!(frame.starts_with("id: 000000000001-9\nevent: hello\nretry: "), "{frame}");
         let data = r#"{"time":5,"cursor":"000000000001-9","resumed":true,"heartbeat_ms":15000,"session":"00000000000000ab"}"#;
         assert!(frame.ends_with(&format!("data: {data}\n\n")), "{frame}");
         assert!(text(&control(|_| ()).hello(&hello, false)).starts_with("event: hello\n"));
+        let told = text(&control(|_| ()).hello(&Hello { metadata: Some("[1]"), ..hello }, true));
+        assert!(told.ends_with(",\"metadata\":[1]}\n\n"), "{told}");
     }
 
     #[test]
     fn a_gap_says_what_is_known() {
         let gap = Gap { after: Some(2), to: 7, cursor: 7, count: Some(3), reason: GapReason::Slow };
         assert_eq!(
-            text(&control(|_| ()).gap(&gap)),
+            text(&control(|_| ()).gap(&gap, true)),
             "id: 000000000001-7\nevent: gap\ndata: {\"after\":\"000000000001-2\",\
              \"to\":\"000000000001-7\",\"count\":3,\"reason\":\"slow\"}\n\n"
         );
         let unknown = Gap { after: None, count: None, ..gap };
-        assert!(text(&control(|_| ()).gap(&unknown)).contains("\"after\":null"));
+        assert!(text(&control(|_| ()).gap(&unknown, true)).contains("\"after\":null"));
     }
 
     #[test]
@@ -270,13 +271,13 @@ mod tests {
     #[test]
     fn names_can_be_changed_or_switched_off() {
         let mut stream = Stream::default();
-        assert_eq!(reserved(&stream).collect::<Vec<_>>(), ["hello", "gap", "end"]);
+        assert_eq!(stream.control_names().collect::<Vec<_>>(), ["hello", "gap", "end"]);
         stream.heartbeat_kind = HeartbeatKind::Event;
         stream.control.gap = "lost".into();
         stream.control.hello = String::new();
-        assert_eq!(reserved(&stream).collect::<Vec<_>>(), ["heartbeat", "lost", "end"]);
+        assert_eq!(stream.control_names().collect::<Vec<_>>(), ["heartbeat", "lost", "end"]);
         let control = ControlEvents::new(&stream, Epoch::new(1));
-        let hello = Hello { time_ms: 0, head: 4, resumed: false, session: 0 };
+        let hello = Hello { time_ms: 0, head: 4, resumed: false, session: 0, metadata: None };
         let first = text(&control.hello(&hello, true));
         assert!(first.starts_with("id: 000000000001-4\nretry: "), "{first}");
         assert!(!first.contains("data"), "{first}");

@@ -10,5 +10,6 @@ pub mod poll;
 mod request;
 mod routes;
 
-pub use request::{SubscribeError, Subscription};
+pub use parameters::Values;
+pub use request::{Opening, SubscribeError, Subscription};
 pub use routes::{Found, Route, RouteId, Routes};

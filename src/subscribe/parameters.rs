@@ -27,6 +27,18 @@ struct Rule {
     allowed: Option<Parameter>,
 }
 
+/// The values of a route's parameters in one request.
+#[derive(Debug)]
+pub struct Values<'a>(Vec<(&'a str, Cow<'a, str>)>);
+
+impl Values<'_> {
+    /// That of the parameter with this name.
+    pub fn of(&self, name: &str) -> &str {
+        let found = self.0.iter().find(|(other, _)| *other == name);
+        found.map_or("", |(_, value)| value)
+    }
+}
+
 impl Parameters {
     pub(super) fn new(route: &StreamRoute) -> Self {
         let rule =
@@ -40,12 +52,12 @@ impl Parameters {
         }
     }
 
-    /// The topics that a path with these values, still percent-encoded, and a query give.
-    pub(super) fn topics<'a>(
+    /// What a path with these values, still percent-encoded, and a query give.
+    pub(super) fn values<'a>(
         &'a self,
         in_path: impl Iterator<Item = (&'a str, &'a str)>,
         query: &'a str,
-    ) -> Result<Vec<Filter>, SubscribeError> {
+    ) -> Result<Values<'a>, SubscribeError> {
         let mut values: Vec<(&str, Cow<'_, str>)> = Vec::new();
         for (rule, (name, encoded)) in self.in_path.iter().zip(in_path) {
             debug_assert_eq!(*rule.name, *name);
@@ -64,11 +76,13 @@ impl Parameters {
             };
             values.push((&rule.name, value));
         }
-        let value_of = |wanted: &str| {
-            let found = values.iter().find(|(name, _)| *name == wanted);
-            found.map_or("", |(_, value)| value)
-        };
-        let topic = |template: &TopicTemplate| Filter::parse(&template.fill(value_of));
+        Ok(Values(values))
+    }
+
+    /// The topics with these values in them.
+    pub(super) fn topics(&self, values: &Values<'_>) -> Result<Vec<Filter>, SubscribeError> {
+        let topic =
+            |template: &TopicTemplate| Filter::parse(&template.fill(|name| values.of(name)));
         self.topics.iter().map(topic).collect::<Result<_, _>>().map_err(SubscribeError::Topic)
     }
 }

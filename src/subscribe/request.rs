@@ -1,6 +1,7 @@
 //! `GET /events?topic=…`: from the head of a stream route's request to a [`Subscription`].
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::HeaderMap;
@@ -11,8 +12,10 @@ use super::routes::RouteId;
 use crate::config::schema::Stream;
 use crate::config::units::Interval;
 use crate::event::EventNames;
+use crate::hook::{Grant, Snapshot};
+use crate::interest::Interest;
 use crate::query;
-use crate::sse::Cursor;
+use crate::sse::{Cursor, LAST_EVENT_ID};
 use crate::topic::{Filter, TOPIC_BYTES_MAX, TopicError};
 
 /// A valid wish for a stream.
@@ -35,6 +38,24 @@ pub struct Subscription {
     pub poll: Option<Duration>,
     /// Header fields of the response beside those of every stream.
     pub fields: HeaderMap,
+    /// How the stream begins.
+    pub opening: Opening,
+    /// What the app server said that the client may have, if it was asked.
+    pub grant: Option<Arc<Grant>>,
+    /// Held for as long as the stream is there, by a stream of events that are fetched for it.
+    pub interest: Option<Interest>,
+}
+
+/// How a stream begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// With what the client has missed, or live.
+    #[default]
+    Plain,
+    /// With what the app server said.
+    Snapshot(Arc<Snapshot>),
+    /// The client is told to come back, and the stream ends.
+    ComeBack,
 }
 
 /// Why a request is not a subscription. All of them are the client's to mend; none is worth a
@@ -220,9 +241,8 @@ pub(super) fn parse(
     filters.dedup();
     // A header is what a reconnecting client sends by itself; the query's value may be as old as
     // the page.
-    let header = head.headers.get("last-event-id");
-    if let Some(header) = header.filter(|header| !header.is_empty()) {
-        cursor = Cursor::parse(header.as_bytes());
+    if let Some(header) = cursor_of(&head.headers) {
+        cursor = header;
     }
     let poll = (form == Form::Poll).then_some(wait);
     Ok(Subscription {
@@ -234,7 +254,16 @@ pub(super) fn parse(
         max_duration,
         poll,
         fields,
+        opening: Opening::Plain,
+        grant: None,
+        interest: None,
     })
+}
+
+/// The cursor that a reconnecting client sends by itself.
+pub(super) fn cursor_of(headers: &HeaderMap) -> Option<Cursor> {
+    let header = headers.get(LAST_EVENT_ID).filter(|header| !header.is_empty());
+    header.map(|header| Cursor::parse(header.as_bytes()))
 }
 
 fn utf8<'a>(value: &'a [u8], parameter: &'static str) -> Result<&'a str, SubscribeError> {

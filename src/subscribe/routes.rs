@@ -7,13 +7,15 @@ use http::request::Parts;
 use http::uri::Authority;
 use matchit::{Params, Router};
 
-use super::control::reserved;
 use super::cors;
-use super::parameters::Parameters;
-use super::request::{SubscribeError, Subscription, parse, topics_of};
-use crate::config::schema::{Stream, StreamRoute};
+use super::parameters::{Parameters, Values};
+use super::request::{Opening, SubscribeError, Subscription, cursor_of, parse, topics_of};
+use crate::config::schema::{HeartbeatKind, Stream, StreamRoute};
 use crate::config::web::{HostPattern, without_port};
-use crate::topic::Filter;
+use crate::event::EventNames;
+use crate::interest::Interest;
+use crate::sse::{Cursor, EventId};
+use crate::topic::{Filter, Topic};
 
 /// A route's place among the routes: small, since every stream has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -30,6 +32,8 @@ impl RouteId {
 #[derive(Debug)]
 pub struct Routes {
     routes: Vec<Route>,
+    /// The settings of streams that a server shares: they have its paths, and topics of ours.
+    shared: Route,
     /// By host, the most specific first, and then by path.
     paths: Vec<(HostPattern, Router<RouteId>)>,
 }
@@ -39,16 +43,9 @@ pub struct Routes {
 pub struct Route {
     id: RouteId,
     settings: Stream,
-    topics: Topics,
-}
-
-/// Where a stream's topics come from.
-#[derive(Debug)]
-enum Topics {
-    /// The client names them.
-    Query,
-    /// The route, with values from the client in them.
-    Templates(Parameters),
+    parameters: Parameters,
+    /// Whether clients name their topics; else the route does, with values from the client in them.
+    topics_from_query: bool,
 }
 
 /// A request's route, and what the path says.
@@ -64,7 +61,8 @@ impl Routes {
     pub fn new(stream: &Stream) -> Self {
         let default = [StreamRoute::events()];
         let given = if stream.routes.is_empty() { &default[..] } else { &stream.routes };
-        let mut routes = Self { routes: Vec::new(), paths: Vec::new() };
+        let shared = Route::shared(stream, given.len());
+        let mut routes = Self { routes: Vec::new(), shared, paths: Vec::new() };
         for route in given {
             routes.add(stream, route);
         }
@@ -73,13 +71,13 @@ impl Routes {
     }
 
     fn add(&mut self, stream: &Stream, route: &StreamRoute) {
-        let id =
-            RouteId(u16::try_from(self.routes.len()).expect("a configuration has 1000 at most"));
-        let topics = match route.topics_from_query {
-            true => Topics::Query,
-            false => Topics::Templates(Parameters::new(route)),
-        };
-        self.routes.push(Route { id, settings: stream.of_route(route), topics });
+        let id = RouteId::at(self.routes.len());
+        self.routes.push(Route {
+            id,
+            settings: stream.of_route(route),
+            parameters: Parameters::new(route),
+            topics_from_query: route.topics_from_query,
+        });
         let at = self.paths.iter().position(|(host, _)| *host == route.host);
         let at = at.unwrap_or_else(|| {
             self.paths.push((route.host.clone(), Router::new()));
@@ -97,18 +95,79 @@ impl Routes {
         Some(Found { route: &self.routes[found.value.index()], in_path: found.params })
     }
 
+    /// The subscription of a client that reads a shared stream of a server's. The first one reads it
+    /// from where it begins.
+    pub fn share(
+        &self,
+        head: &Parts,
+        topic: Topic,
+        begins: Option<EventId>,
+        fields: HeaderMap,
+        interest: Interest,
+    ) -> Subscription {
+        let cursor = cursor_of(&head.headers).unwrap_or(Cursor::Live);
+        let cursor = match (cursor, begins) {
+            // What it has said was for the server, which has heard it.
+            (Cursor::Live | Cursor::Unreadable, Some(begins)) => Cursor::At(begins),
+            (cursor, _) => cursor,
+        };
+        Subscription {
+            route: self.shared.id,
+            filters: [Filter::Exact(topic)].into(),
+            names: EventNames::default(),
+            cursor,
+            limit: None,
+            max_duration: None,
+            poll: None,
+            fields,
+            opening: Opening::Plain,
+            grant: None,
+            interest: Some(interest),
+        }
+    }
+
     /// The settings of each route, by its id.
     pub fn settings(&self) -> impl Iterator<Item = &Stream> {
-        self.routes.iter().map(|route| &route.settings)
+        self.routes.iter().chain([&self.shared]).map(|route| &route.settings)
     }
 
     /// The names that publishers may not use: those that control events have on any route.
     pub fn reserved(&self) -> HashSet<String> {
-        self.settings().flat_map(reserved).map(str::to_owned).collect()
+        self.settings().flat_map(Stream::control_names).map(str::to_owned).collect()
+    }
+}
+
+impl RouteId {
+    fn at(index: usize) -> Self {
+        Self(u16::try_from(index).expect("a configuration has 1000 routes at most"))
     }
 }
 
 impl Route {
+    /// The stream is the server's: of ours are only the gap, without which there is no sharing, and the
+    /// comments that keep it alive.
+    fn shared(stream: &Stream, index: usize) -> Self {
+        let mut settings = stream.of_route(&StreamRoute::events());
+        settings.control.hello.clear();
+        settings.control.end.clear();
+        settings.heartbeat_kind = HeartbeatKind::Comment;
+        settings.resume = true;
+        settings.broadcast = false;
+        let parameters = Parameters::new(&StreamRoute::events());
+        Self { id: RouteId::at(index), settings, parameters, topics_from_query: true }
+    }
+
+    /// Its place among the routes.
+    pub fn id(&self) -> RouteId {
+        self.id
+    }
+
+    /// Whether who comes back is sent what it has missed, and whether what goes to everyone reaches
+    /// its streams.
+    pub fn settings(&self) -> &Stream {
+        &self.settings
+    }
+
     /// Reads a subscription to these topics, with the settings of this route, from a request's head.
     ///
     /// # Errors
@@ -140,12 +199,25 @@ impl Found<'_> {
     /// # Errors
     /// The topics, the parameters, or what the request says of the stream itself are wrong.
     pub fn subscription(&self, head: &Parts) -> Result<Subscription, SubscribeError> {
-        let query = head.uri.query().unwrap_or_default();
-        let filters = match &self.route.topics {
-            Topics::Query => topics_of(query, self.route.settings.topics_max, head.uri.path())?,
-            Topics::Templates(parameters) => parameters.topics(self.in_path.iter(), query)?,
+        let values = self.values(head)?;
+        let route = self.route;
+        let filters = match route.topics_from_query {
+            true => {
+                let query = head.uri.query().unwrap_or_default();
+                topics_of(query, route.settings.topics_max, head.uri.path())?
+            }
+            false => route.parameters.topics(&values)?,
         };
-        self.route.subscribe(filters, head)
+        route.subscribe(filters, head)
+    }
+
+    /// The values of the route's parameters.
+    ///
+    /// # Errors
+    /// One of them is missing, or not what it may be.
+    pub fn values<'a>(&'a self, head: &'a Parts) -> Result<Values<'a>, SubscribeError> {
+        let query = head.uri.query().unwrap_or_default();
+        self.route.parameters.values(self.in_path.iter(), query)
     }
 }
 

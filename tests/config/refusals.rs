@@ -102,6 +102,39 @@ fn a_wrong_value_names_place_key_value_and_what_is_expected() {
 }
 
 #[test]
+fn a_wrong_entry_of_a_list_is_told_in_its_own_words() {
+    let route = |text: &str| format!("stream.routes = [{{ {text} }}]");
+    for (text, message) in [
+        (
+            "path = 'a'",
+            "\"a\" is not a path whose segments are literal or a parameter each, like \
+             \"/api/boards/{boardId}/events\"",
+        ),
+        (
+            "path = '/', topics = ['{']",
+            "\"{\" is not a topic or pattern, with or without parameters, like \
+             \"board.{boardId}\" or \"agents.*\"",
+        ),
+        (
+            "path = '/', parameters = { x = '[a-' }",
+            "\"[a-\" is not a regular expression: unclosed character class",
+        ),
+        (
+            "path = '/', parameters = { x = 7 }",
+            "expected parameters like \"[0-9]+\" or { pattern = \"[0-9]+\", default = \"0\" }",
+        ),
+        (
+            "path = '/', cors = { origins = ['app.example.com'] }",
+            "\"app.example.com\" is not an origin, like \"https://app.example.com\" without a \
+             path, or \"*\"",
+        ),
+    ] {
+        let messages = messages(&route(text));
+        assert!(messages[0].ends_with(&format!("; {message}")), "{messages:?}");
+    }
+}
+
+#[test]
 fn a_wrong_unit_is_answered_with_one_that_works() {
     for (text, message) in [
         (

@@ -17,12 +17,13 @@ use tidegate::config::web::{
 };
 use tidegate::config::{self, Config, Flag, Overrides};
 
+use crate::hook_keys::{auth, hooks, snapshot};
 use crate::{set, with_environment};
 
 /// TOML's integers are signed.
 const COUNT_MAX: usize = i64::MAX.unsigned_abs() as usize;
 
-fn interval() -> impl Strategy<Value = Interval> {
+pub(crate) fn interval() -> impl Strategy<Value = Interval> {
     let nanos = 0..=Interval::MAX.0.as_nanos() as u64;
     prop_oneof![
         nanos.prop_map(Duration::from_nanos),
@@ -33,14 +34,14 @@ fn interval() -> impl Strategy<Value = Interval> {
     .prop_map(Interval)
 }
 
-fn bytes() -> impl Strategy<Value = Bytes> {
+pub(crate) fn bytes() -> impl Strategy<Value = Bytes> {
     prop_oneof![
         (0..=COUNT_MAX).prop_map(Bytes),
         (0..=4096_usize, 0..=40_u32).prop_map(|(n, shift)| Bytes(n << shift)),
     ]
 }
 
-fn count() -> impl Strategy<Value = usize> {
+pub(crate) fn count() -> impl Strategy<Value = usize> {
     0..=COUNT_MAX
 }
 
@@ -167,8 +168,8 @@ fn route() -> impl Strategy<Value = StreamRoute> {
         .prop_map(|(pattern, default)| Parameter { pattern, default });
     let parameters = prop::collection::btree_map("[a-z]{1,5}", parameter, 0..3);
     let changes = (beats, times, limits, flags, of(cors()), control);
-    (host(), path, topics, changes, parameters).prop_map(
-        |(host, path, (topics, topics_from_query), changes, parameters)| {
+    (host(), path, topics, changes, parameters, (of(auth()), of(snapshot()))).prop_map(
+        |(host, path, (topics, topics_from_query), changes, parameters, (auth, snapshot))| {
             let (beats, (max_lifetime, retry), limits, (resume, broadcast), cors, control) =
                 changes;
             let (heartbeat, heartbeat_kind, heartbeat_data) = beats;
@@ -192,6 +193,8 @@ fn route() -> impl Strategy<Value = StreamRoute> {
                 cors,
                 control,
                 parameters,
+                auth,
+                snapshot,
             }
         },
     )
@@ -288,22 +291,27 @@ fn proxy() -> impl Strategy<Value = Proxy> {
     let methods = vec("[A-Z]{1,8}".prop_map(read::<MethodName>), 0..3);
     let host_header = prop_oneof![Just(HostHeader::Client), Just(HostHeader::Server)];
     let changes = (fields(), vec(field(), 0..3), fields(), vec(field(), 0..3));
-    let route = (host(), path(), methods, name(), prop::option::of(path()), host_header, changes)
-        .prop_map(|(host, path, methods, upstream, rewrite, host_header, changes)| {
-            let (request_set, request_remove, response_set, response_remove) = changes;
-            Route {
-                host,
-                path,
-                methods,
-                upstream,
-                rewrite,
-                host_header,
-                request_set,
-                request_remove,
-                response_set,
-                response_remove,
-            }
-        });
+    let sharing = (any::<bool>(), vec(field(), 0..3));
+    let route =
+        (host(), path(), methods, name(), prop::option::of(path()), host_header, changes, sharing)
+            .prop_map(|(host, path, methods, upstream, rewrite, host_header, changes, sharing)| {
+                let (collapse, collapse_headers) = sharing;
+                let (request_set, request_remove, response_set, response_remove) = changes;
+                Route {
+                    host,
+                    path,
+                    methods,
+                    upstream,
+                    rewrite,
+                    host_header,
+                    request_set,
+                    request_remove,
+                    response_set,
+                    response_remove,
+                    collapse,
+                    collapse_headers,
+                }
+            });
     let network = (any::<[u8; 4]>(), 0..=32_u8)
         .prop_map(|([a, b, c, d], bits)| read::<Network>(format!("{a}.{b}.{c}.{d}/{bits}")));
     let url = prop::option::of(url()).prop_map(OptionalUrl);
@@ -371,7 +379,7 @@ fn tls() -> impl Strategy<Value = Tls> {
     )
 }
 
-fn read<T: TryFrom<String, Error = String>>(text: impl Into<String>) -> T {
+pub(crate) fn read<T: TryFrom<String, Error = String>>(text: impl Into<String>) -> T {
     T::try_from(text.into()).expect("the text is made right")
 }
 
@@ -392,20 +400,32 @@ fn configuration() -> impl Strategy<Value = Config> {
         (count(), bytes()).prop_map(|(events_max, bytes_max)| Mailbox { events_max, bytes_max });
     let format = prop_oneof![Just(LogFormat::Text), Just(LogFormat::Json)];
     let log = (any::<String>(), format).prop_map(|(level, format)| Log { level, format });
-    (server(), stream(), publish, history(), mailbox, log, proxy(), tls(), sources()).prop_map(
-        |(server, stream, publish, history, mailbox, log, proxy, tls, (source, sources))| Config {
-            source,
-            server,
-            stream,
-            publish,
-            history,
-            mailbox,
-            log,
-            tls,
-            proxy,
-            sources,
-        },
-    )
+    (server(), stream(), publish, history(), mailbox, log, proxy(), tls(), (sources(), hooks()))
+        .prop_map(
+            |(
+                server,
+                stream,
+                publish,
+                history,
+                mailbox,
+                log,
+                proxy,
+                tls,
+                ((source, sources), hooks),
+            )| Config {
+                source,
+                server,
+                stream,
+                publish,
+                history,
+                mailbox,
+                log,
+                tls,
+                proxy,
+                sources,
+                hooks,
+            },
+        )
 }
 
 proptest! {

@@ -13,6 +13,7 @@
 #![allow(dead_code, unused_imports, reason = "every test binary uses another part of this")]
 #![allow(unreachable_pub, reason = "`pub` is what the test binaries may use")]
 
+pub mod app;
 pub mod authority;
 pub mod chunks;
 pub mod deadline;
@@ -25,10 +26,11 @@ pub mod origin;
 pub mod sse;
 pub mod subscriber;
 
+pub use app::App;
 pub use authority::{Authority, Folder};
 pub use deadline::{Deadline, PATIENCE, eventually, pause};
 pub use gateway::{Builder, Gateway, Topic, run_cli};
 pub use http::{Connection, Received, Response, http, percent_encode};
 pub use origin::{Origin, OriginConnection, Request};
 pub use sse::{Decoder, Event};
-pub use subscriber::{End, Gap, Hello, Stop, Subscribe, Subscriber};
+pub use subscriber::{Asked, End, Gap, Hello, Stop, Subscribe, Subscriber};

@@ -69,31 +69,18 @@ impl Subscribe {
     /// Opens the stream; panics unless it is one.
     #[track_caller]
     pub fn open(&self) -> Subscriber {
-        let mut connection = self.send();
-        let head = connection.read_head();
-        if head.status != 200 {
-            let body = String::from_utf8_lossy(&connection.buffer).into_owned();
-            panic!("{} was refused: {head:?} {body}", self.target);
-        }
-        assert_eq!(head.header("content-type"), Some("text/event-stream"));
-        let chunks = is_chunked(&head).then(ChunkDecoder::default);
-        let mut subscriber = Subscriber {
-            connection,
-            head,
-            chunks,
-            decoder: Decoder::new(),
-            events: VecDeque::new(),
-            comments: VecDeque::new(),
-            ended: false,
-        };
-        subscriber.decode();
-        subscriber
+        self.ask().open()
     }
 
+    /// Asks for the stream without waiting for an answer.
+    #[track_caller]
+    pub fn ask(&self) -> Asked {
+        Asked { connection: self.send() }
+    }
     /// Asks for the stream and reads the answer as a plain response: for refusals and long polls.
     #[track_caller]
     pub fn response(&self) -> Response {
-        self.send().read_response("GET")
+        self.ask().response()
     }
 
     #[track_caller]
@@ -120,6 +107,44 @@ impl Subscribe {
             Ok(socket.into())
         };
         connect().unwrap_or_else(|error| panic!("connecting to {} failed: {error}", self.addr))
+    }
+}
+
+/// A stream that is asked for.
+#[derive(Debug)]
+pub struct Asked {
+    connection: Connection,
+}
+
+impl Asked {
+    /// Waits for an answer that is no stream.
+    #[track_caller]
+    pub fn response(mut self) -> Response {
+        self.connection.read_response("GET")
+    }
+
+    /// Waits for the stream; panics unless it is one.
+    #[track_caller]
+    pub fn open(self) -> Subscriber {
+        let mut connection = self.connection;
+        let head = connection.read_head();
+        if head.status != 200 {
+            let body = String::from_utf8_lossy(&connection.buffer).into_owned();
+            panic!("the stream was refused: {head:?} {body}");
+        }
+        assert_eq!(head.header("content-type"), Some("text/event-stream"));
+        let chunks = is_chunked(&head).then(ChunkDecoder::default);
+        let mut subscriber = Subscriber {
+            connection,
+            head,
+            chunks,
+            decoder: Decoder::new(),
+            events: VecDeque::new(),
+            comments: VecDeque::new(),
+            ended: false,
+        };
+        subscriber.decode();
+        subscriber
     }
 }
 

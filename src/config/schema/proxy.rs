@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use http::header::{AUTHORIZATION, COOKIE, ORIGIN};
 use serde::{Deserialize, Serialize};
 
 use crate::config::units::{Bytes, Interval};
@@ -181,6 +182,14 @@ pub struct Route {
     /// Header fields removed from the response.
     #[serde(default)]
     pub response_remove: Vec<FieldName>,
+    /// Whether clients share a server's event stream where the server says so, by
+    /// `Tidegate-Collapse: KEY` in its response.
+    #[serde(default)]
+    pub collapse: bool,
+    /// Header fields of the request that tell users apart: who has the same in all of them is let in
+    /// to a shared stream without the server being asked.
+    #[serde(default = "Route::default_collapse_headers")]
+    pub collapse_headers: Vec<FieldName>,
 }
 
 impl Route {
@@ -197,7 +206,13 @@ impl Route {
             request_remove: Vec::new(),
             response_set: BTreeMap::new(),
             response_remove: Vec::new(),
+            collapse: false,
+            collapse_headers: Self::default_collapse_headers(),
         }
+    }
+
+    fn default_collapse_headers() -> Vec<FieldName> {
+        [AUTHORIZATION, COOKIE, ORIGIN].map(FieldName).into()
     }
 }
 

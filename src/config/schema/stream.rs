@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::hook::{ForwardAuth, Snapshot};
 use crate::config::template::{PathTemplate, Pattern, TopicTemplate};
 use crate::config::units::{Bytes, Interval};
 use crate::config::web::{AllowedOrigin, HostPattern};
@@ -156,6 +157,12 @@ pub struct StreamRoute {
     /// What the parameters may be; those that are not in the path come from the query.
     #[serde(default)]
     pub parameters: BTreeMap<String, Parameter>,
+    /// Who may have the streams, which an app server decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<ForwardAuth>,
+    /// First events, which an app server has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Snapshot>,
 }
 
 /// The names of control events that a route changes.
@@ -179,7 +186,7 @@ pub struct ControlChanges {
 /// What a parameter may be: `"[0-9]+"`, or with a value for who leaves it out,
 /// `{ pattern = "[0-9]+", default = "0" }`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(from = "WrittenParameter", into = "WrittenParameter")]
+#[serde(try_from = "WrittenParameter", into = "WrittenParameter")]
 pub struct Parameter {
     /// What a value has to match.
     pub pattern: Pattern,
@@ -191,35 +198,44 @@ pub struct Parameter {
 #[serde(
     untagged,
     deny_unknown_fields,
-    expecting = "expected parameters like \"[0-9]+\" or { pattern = \"[0-9]+\", default = \"0\" }, each \
-                 with a regular expression"
+    expecting = "expected parameters like \"[0-9]+\" or { pattern = \"[0-9]+\", default = \"0\" }"
 )]
 enum WrittenParameter {
-    Pattern(Pattern),
-    WithDefault { pattern: Pattern, default: String },
+    Pattern(String),
+    WithDefault { pattern: String, default: String },
 }
 
-impl From<WrittenParameter> for Parameter {
-    fn from(written: WrittenParameter) -> Self {
-        match written {
-            WrittenParameter::Pattern(pattern) => Self { pattern, default: None },
-            WrittenParameter::WithDefault { pattern, default } => {
-                Self { pattern, default: Some(default) }
-            }
-        }
+impl TryFrom<WrittenParameter> for Parameter {
+    type Error = String;
+
+    fn try_from(written: WrittenParameter) -> Result<Self, String> {
+        let (pattern, default) = match written {
+            WrittenParameter::Pattern(pattern) => (pattern, None),
+            WrittenParameter::WithDefault { pattern, default } => (pattern, Some(default)),
+        };
+        Ok(Self { pattern: pattern.try_into()?, default })
     }
 }
 
 impl From<Parameter> for WrittenParameter {
     fn from(Parameter { pattern, default }: Parameter) -> Self {
         match default {
-            None => Self::Pattern(pattern),
-            Some(default) => Self::WithDefault { pattern, default },
+            None => Self::Pattern(pattern.into()),
+            Some(default) => Self::WithDefault { pattern: pattern.into(), default },
         }
     }
 }
 
 impl Stream {
+    /// The names that control events have on these streams: nobody else's events can have them.
+    pub fn control_names(&self) -> impl Iterator<Item = &str> {
+        let control = &self.control;
+        let is_event = self.heartbeat_kind == HeartbeatKind::Event;
+        let heartbeat = is_event.then_some(&control.heartbeat);
+        let names = [Some(&control.hello), heartbeat, Some(&control.gap), Some(&control.end)];
+        names.into_iter().flatten().map(String::as_str).filter(|name| !name.is_empty())
+    }
+
     /// The settings of a route: these, but for what it changes. They have no routes.
     pub fn of_route(&self, route: &StreamRoute) -> Self {
         let own = &route.control;
@@ -272,6 +288,8 @@ impl StreamRoute {
             cors: None,
             control: ControlChanges::default(),
             parameters: BTreeMap::new(),
+            auth: None,
+            snapshot: None,
         }
     }
 

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use super::{
     Broken, ENTRIES_MAX, EVENT_NAME_BYTES_MAX, MILLISECOND, RING_FRAMES_MAX, RING_SLACK, SECOND,
-    TOPICS_MAX,
+    TOPICS_MAX, hook,
 };
-use crate::config::schema::{HeartbeatKind, Publish, Stream, StreamRoute};
-use crate::config::template::{Overlap, TopicTemplate, is_parameter_name};
+use crate::config::schema::{Config, HeartbeatKind, Publish, Stream, StreamRoute};
+use crate::config::template::{Overlap, TopicTemplate, UrlTemplate, is_parameter_name};
 use crate::config::units::Interval;
 use crate::config::web::AllowedOrigin;
 use crate::topic::is_token;
@@ -27,7 +27,8 @@ const QUERY_PARAMETERS: [&str; 8] = [
     "wait",
 ];
 
-pub(super) fn stream(stream: &Stream, publish: &Publish, broken: &mut Broken) {
+pub(super) fn stream(config: &Config, broken: &mut Broken) {
+    let Config { stream, publish, .. } = config;
     broken.at_most("stream.routes", stream.routes.len(), ENTRIES_MAX);
     let mut of_all = Broken(Vec::new());
     settings(stream, publish, &mut of_all);
@@ -43,8 +44,15 @@ pub(super) fn stream(stream: &Stream, publish: &Publish, broken: &mut Broken) {
                 broken.add(&["stream.routes"], message);
             }
         }
-        for fault in faults_of(route) {
+        for fault in faults_of(route).into_iter().chain(hook::faults_of(route, &config.hooks)) {
             broken.add(&["stream.routes"], format!("`{place}{fault}"));
+        }
+        if let Some(name) = control_name_of_snapshot(route, stream) {
+            let message = format!(
+                "`{place}.snapshot.event` is {name:?}, which is a control event on this route: rename one \
+                 of the two"
+            );
+            broken.add(&["stream.routes"], message);
         }
         for (earlier, other) in stream.routes[..index].iter().enumerate() {
             if route.host == other.host && route.path.compare(&other.path) == Overlap::Ambiguous {
@@ -58,6 +66,13 @@ pub(super) fn stream(stream: &Stream, publish: &Publish, broken: &mut Broken) {
             }
         }
     }
+}
+
+/// The name of a route's snapshot, if it is one of its control events.
+fn control_name_of_snapshot<'a>(route: &'a StreamRoute, stream: &Stream) -> Option<&'a str> {
+    let name = route.snapshot.as_ref()?.event.as_str();
+    let settings = stream.of_route(route);
+    settings.control_names().any(|own| own == name).then_some(name)
 }
 
 /// The rules of what every route has, its own or that of all streams.
@@ -162,6 +177,9 @@ fn faults_of(route: &StreamRoute) -> Vec<String> {
     }
     let in_path: HashSet<_> = route.path.parameters().collect();
     let in_topics: HashSet<_> = route.topics.iter().flat_map(TopicTemplate::parameters).collect();
+    let urls = route.snapshot.iter().map(|snapshot| &snapshot.url);
+    let urls = urls.chain(route.auth.iter().map(|auth| &auth.url));
+    let in_urls: HashSet<_> = urls.flat_map(UrlTemplate::parameters).collect();
     let mut unknown: Vec<_> = in_topics
         .iter()
         .filter(|name| !in_path.contains(**name) && !route.parameters.contains_key(**name))
@@ -184,7 +202,8 @@ fn faults_of(route: &StreamRoute) -> Vec<String> {
             faults.push(format!(
                 "{at} has a name that means the same on every route; choose another"
             ));
-        } else if of_query && !in_topics.contains(name.as_str()) {
+        } else if of_query && !in_topics.contains(name.as_str()) && !in_urls.contains(name.as_str())
+        {
             faults.push(format!("{at} is in neither the path nor the topics: use it or remove it"));
         }
         match &parameter.default {

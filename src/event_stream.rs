@@ -1,9 +1,9 @@
-//! The events of a response's body. Whoever has a response can read them: a source its own, and others
-//! one that came to them.
+//! The events of a response's body. Whoever has a response can read them: a source its own, the proxy one
+//! that several clients share.
 
 use bytes::{Buf, Bytes};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
-use http::{Response, StatusCode};
+use http::StatusCode;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 
@@ -26,19 +26,19 @@ pub enum NoStream {
 ///
 /// # Errors
 /// Why it is none.
-pub fn check_head<B>(response: &Response<B>) -> Result<(), NoStream> {
-    match response.status() {
+pub fn check_head(status: StatusCode, headers: &HeaderMap) -> Result<(), NoStream> {
+    match status {
         StatusCode::OK => {}
         StatusCode::NO_CONTENT => return Err(NoStream::Stop),
         status => return Err(NoStream::Status(status)),
     }
-    let content_type = response.headers().get(CONTENT_TYPE);
+    let content_type = headers.get(CONTENT_TYPE);
     let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media = text.split(';').next().unwrap_or_default().trim();
     if !media.eq_ignore_ascii_case("text/event-stream") {
         return Err(NoStream::Type(content_type.cloned()));
     }
-    match response.headers().get(CONTENT_ENCODING) {
+    match headers.get(CONTENT_ENCODING) {
         Some(encoding) if encoding != "identity" => Err(NoStream::Encoded(encoding.clone())),
         _ => Ok(()),
     }
