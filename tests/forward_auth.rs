@@ -83,6 +83,9 @@ fn the_app_is_asked_with_the_clients_credentials_and_its_no_is_the_answer() {
     for (result, count) in [("granted", 1.0), ("denied", 2.0), ("failed", 2.0)] {
         gateway.expect_metric("tidegate_auth_requests_total", &[("result", result)], count);
     }
+    for (reason, count) in [("denied", 2.0), ("failed", 2.0), ("busy", 0.0)] {
+        gateway.expect_metric("tidegate_auth_failures_total", &[("reason", reason)], count);
+    }
     gateway.expect_metric("tidegate_subscribers", &[], 1.0);
 }
 
