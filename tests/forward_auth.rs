@@ -83,6 +83,9 @@ fn the_app_is_asked_with_the_clients_credentials_and_its_no_is_the_answer() {
     for (result, count) in [("granted", 1.0), ("denied", 2.0), ("failed", 2.0)] {
         gateway.expect_metric("tidegate_auth_requests_total", &[("result", result)], count);
     }
+    for (reason, count) in [("denied", 2.0), ("failed", 2.0), ("busy", 0.0)] {
+        gateway.expect_metric("tidegate_auth_failures_total", &[("reason", reason)], count);
+    }
     gateway.expect_metric("tidegate_subscribers", &[], 1.0);
 }
 
@@ -313,4 +316,20 @@ fn sessions_are_ended_by_the_internal_listener_only() {
         let answered = http("DELETE", gateway.internal, path, &[], b"");
         assert_eq!(answered.expect_whole_problem(404), "not-found");
     }
+}
+
+#[test]
+fn who_finds_too_many_waiting_is_refused_and_counted_as_such() {
+    let app = App::new(|_| {
+        pause(Duration::from_millis(400));
+        answer("204 Yes", &[], "")
+    });
+    let bounds = "[hooks]\nfetches_max = 1\nwaiting_max = 1\n";
+    let gateway = Gateway::builder().config(&format!("{}{bounds}", config(&app, ""))).start();
+    let anna = board(&gateway, "anna").ask();
+    eventually("the app to be asked", || (app.asked().len() == 1).then_some(()));
+    assert_eq!(board(&gateway, "bob").response().expect_whole_problem(503), "upstream-busy");
+    gateway.expect_metric("tidegate_auth_failures_total", &[("reason", "busy")], 1.0);
+    anna.open().expect_hello();
+    gateway.expect_metric("tidegate_auth_failures_total", &[], 1.0);
 }

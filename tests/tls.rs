@@ -4,11 +4,8 @@
 mod support;
 
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
-use support::{
-    Authority, Builder, Decoder, Event, Folder, Gateway, Origin, PATIENCE, eventually, pause,
-};
+use support::{Authority, Builder, Decoder, Event, Folder, Gateway, Origin, PATIENCE, eventually};
 
 /// A gateway with these certificates, and with more of a configuration.
 fn over_tls(certificates: &[(String, String)], more: &str) -> Builder {
@@ -18,6 +15,9 @@ fn over_tls(certificates: &[(String, String)], more: &str) -> Builder {
         .collect();
     Gateway::builder().config(&format!("[tls]\nlisten = '127.0.0.1:0'\n{more}\n{entries}"))
 }
+
+/// What comes of an order to read the certificates again.
+const RELOADS: &str = "tidegate_config_reloads_total";
 
 /// curl, which takes `name` for the gateway's.
 fn curl(gateway: &Gateway, name: &str, path: &str, args: &[&str]) -> Child {
@@ -140,7 +140,7 @@ fn certificates_are_replaced_without_dropping_a_stream() {
     // Something that is no certificate changes nothing.
     std::fs::write(&certificate.0, "nothing").expect("the folder can be written");
     gateway.reload();
-    pause(Duration::from_millis(100));
+    gateway.expect_metric(RELOADS, &[("result", "failed")], 1.0);
     said(page(&old_ca));
 
     assert_eq!(new.issue(&folder, "a.test"), certificate, "it takes the other's place");
@@ -149,6 +149,8 @@ fn certificates_are_replaced_without_dropping_a_stream() {
         page(&new_ca).wait_with_output().expect("curl ends").status.success().then_some(())
     });
     refusal(page(&old_ca));
+    gateway.expect_metric(RELOADS, &[("result", "ok")], 1.0);
+    gateway.expect_metric(RELOADS, &[("result", "failed")], 1.0);
     gateway.topic("t").publish("still there");
     let events = Decoder::new().feed(said(stream).as_bytes());
     assert_eq!(events[1].data, "still there");

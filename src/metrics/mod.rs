@@ -11,6 +11,9 @@ mod upstream;
 use std::sync::Arc;
 use std::time::Instant;
 
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+
 pub use cells::{BUCKETS, Cell, Histogram, HistogramSnapshot};
 pub use table::{METRICS, Metric};
 pub use upstream::{Counted, UpstreamMetrics};
@@ -50,6 +53,11 @@ pub struct ShardMetrics {
     pub log_writes: Cell,
     /// How long the disk took for each sync of the log.
     pub log_sync: Histogram<50_000>,
+    /// Orders to read the configuration again, by what came of them. Of this and the next only the main
+    /// thread keeps account.
+    pub config_reloads: [Cell; DONE.len()],
+    /// Public connections that there may be.
+    pub connections_max: Cell,
     /// Streams opened.
     pub streams_opened: Cell,
     /// Streams closed, by reason.
@@ -72,8 +80,10 @@ pub struct ShardMetrics {
     pub publish_requests: [Cell; PUBLISH_CODES.len()],
     /// Decisions that app servers were asked for, by what they were.
     pub auth_requests: [Cell; DECIDED.len()],
+    /// Clients that were refused their stream for what an app server decided, by reason.
+    pub auth_failures: [Cell; AuthFailure::ALL.len()],
     /// Snapshots that app servers were asked for, by what came of it.
-    pub snapshot_fetches: [Cell; FETCHED.len()],
+    pub snapshot_fetches: [Cell; DONE.len()],
     /// Sources, by state.
     pub sources: [Cell; SourceState::ALL.len()],
     /// What sources have read, by what became of it.
@@ -105,6 +115,11 @@ impl ShardMetrics {
         self.snapshot_fetches[usize::from(!is_there)].add(1);
     }
 
+    /// Counts an order to read the configuration again.
+    pub fn count_reload(&self, is_done: bool) {
+        self.config_reloads[usize::from(!is_done)].add(1);
+    }
+
     /// Counts a publish request's answer.
     pub fn count_publish(&self, status: u16) {
         let index = PUBLISH_CODES.iter().position(|&(code, _)| code == status);
@@ -131,8 +146,32 @@ const PUBLISH_CODES: [(u16, &str); 12] = [
 /// What an app server says of a client.
 const DECIDED: [&str; 3] = ["granted", "denied", "failed"];
 
-/// What comes of asking an app server.
-const FETCHED: [&str; 2] = ["ok", "failed"];
+/// What comes of asking an app server, and of an order to read the configuration again.
+const DONE: [&str; 2] = ["ok", "failed"];
+
+/// Why a client was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthFailure {
+    /// The app server said no.
+    Denied,
+    /// The app server could not be asked, or said nothing of use.
+    Failed,
+    /// As many clients wait for app servers as may.
+    Busy,
+}
+
+impl AuthFailure {
+    const ALL: [&'static str; 3] = ["denied", "failed", "busy"];
+}
+
+/// What no cell holds: the gateway is asked for it at each scrape.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Whether the gateway takes new streams: what `/readyz` says.
+    pub is_ready: bool,
+    /// How full the fullest mailbox is, from 0 to 1.
+    pub mailbox_fill: f64,
+}
 
 /// How a stream is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,9 +341,10 @@ impl Closed {
 /// All shards' cells together, and the clock they share.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Those of the shards, and behind them those of the log's thread.
+    /// Those of the shards, and behind them those of all other threads.
     cells: Box<[Arc<ShardMetrics>]>,
     upstreams: Vec<Upstream>,
+    process: ProcessCollector,
     started: Instant,
 }
 
@@ -328,7 +368,8 @@ impl Metrics {
             cells: (0..shards).map(|_| Arc::default()).collect(),
         };
         let cells = (0..=shards).map(|_| Arc::default()).collect();
-        Self { cells, upstreams: upstreams.into_iter().map(upstream).collect(), started }
+        let upstreams = upstreams.into_iter().map(upstream).collect();
+        Self { cells, upstreams, process: ProcessCollector::for_self(), started }
     }
 
     /// One shard's cells.
@@ -341,8 +382,8 @@ impl Metrics {
         self.upstreams.iter().map(|upstream| Arc::clone(&upstream.cells[shard])).collect()
     }
 
-    /// The cells of the log's thread.
-    pub fn log(&self) -> Arc<ShardMetrics> {
+    /// The cells of the threads that are no shards: the log's and the main one, each with its own.
+    pub fn off_shard(&self) -> Arc<ShardMetrics> {
         self.shard(self.shard_count())
     }
 
@@ -369,8 +410,8 @@ impl Metrics {
     }
 
     /// The Prometheus text format.
-    pub fn render(&self) -> String {
-        render::render(&self.cells, &self.upstreams)
+    pub fn render(&self, standing: Standing) -> String {
+        render::render(self, standing)
     }
 }
 
@@ -382,5 +423,9 @@ pub fn list() {
         for (label, values) in metric.labels() {
             println!("    {label}: {}", values.join(", "));
         }
+    }
+    for family in ProcessCollector::for_self().collect() {
+        let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+        println!("{} ({kind})\n    {}", family.name(), family.help());
     }
 }
