@@ -46,6 +46,7 @@ pub mod http;
 pub mod hub;
 pub mod interest;
 pub mod journal;
+pub mod media;
 pub mod metrics;
 pub mod net;
 pub mod pace;

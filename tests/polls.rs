@@ -1,7 +1,13 @@
 //! Long polls: `Accept: application/json` on the URL of a stream, with the same topics, cursors, gaps and
-//! header fields as that stream.
+//! header fields as that stream. What an app server has to say to a poll is in `polls/hooks.rs`, and that
+//! polls and streams are told the same in `polls/sameness.rs`.
 
 mod support;
+
+#[path = "polls/hooks.rs"]
+mod hooks;
+#[path = "polls/sameness.rs"]
+mod sameness;
 
 use std::process::{Command, Stdio};
 use std::thread;
@@ -16,6 +22,7 @@ const JSON: (&str, &str) = ("accept", "application/json");
 struct Poller {
     connection: Connection,
     target: String,
+    cookie: &'static str,
     cursor: Option<String>,
     /// What the last answer had beside events.
     gap: Value,
@@ -25,20 +32,27 @@ impl Poller {
     #[track_caller]
     fn new(gateway: &Gateway, target: &str) -> Self {
         let connection = gateway.connect_public();
-        Self { connection, target: target.into(), cursor: None, gap: Value::Null }
+        Self { connection, target: target.into(), cookie: "", cursor: None, gap: Value::Null }
     }
 
     #[track_caller]
     fn ask(&mut self) {
         let cursor = self.cursor.as_deref().unwrap_or_default().to_owned();
         let target = self.target.clone();
-        self.connection.send_request("GET", &target, &[JSON, ("last-event-id", &cursor)], b"");
+        let headers = [JSON, ("cookie", self.cookie), ("last-event-id", &cursor)];
+        self.connection.send_request("GET", &target, &headers, b"");
+    }
+
+    /// The answer as it is.
+    #[track_caller]
+    fn response(&mut self) -> Response {
+        self.connection.read_response("GET")
     }
 
     /// The events of the next answer, which moves the cursor.
     #[track_caller]
     fn answer(&mut self) -> Vec<Value> {
-        let mut answer = self.connection.read_response("GET").expect_status(200).json();
+        let mut answer = self.response().expect_status(200).json();
         self.cursor = Some(answer["cursor"].as_str().expect("a cursor").to_owned());
         self.gap = answer["gap"].take();
         assert_eq!(answer.as_object().map(serde_json::Map::len), Some(3), "{answer}");
@@ -206,6 +220,24 @@ fn a_first_poll_has_retained_values_and_a_large_answer_comes_in_parts() {
     assert_eq!(data(&poller.poll()), ["2", "3"]);
     let dropped = gateway.metric("tidegate_events_dropped_total", &[]);
     assert!(dropped.abs() < 1e-9, "{dropped}");
+}
+
+#[test]
+fn retained_values_are_one_answer_even_where_the_history_is_short() {
+    let config = "[history]\nevents_max = 2\n[stream]\nring_frames_max = 4\n";
+    let gateway = Gateway::builder().config(config).start();
+    for number in 0..12 {
+        let name = number % 10;
+        let event = format!(r#"{{"topic":"a","event":"{name}","data":"{number}","retain":true}}"#);
+        gateway.publish(&event).expect_status(202);
+    }
+    let mut poller = Poller::new(&gateway, "/events?topic=a&wait=0s");
+    assert_eq!(data(&poller.poll()), ["2", "3", "4", "5", "6", "7", "8", "9", "10", "11"]);
+    // A cursor amid the values would be one that the history does not reach back to.
+    assert_eq!(poller.poll(), Vec::<Value>::new());
+    assert_eq!(poller.gap, Value::Null);
+    gateway.topic("a").publish("new");
+    assert_eq!(data(&poller.poll()), ["new"]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::answers::Bytes;
 use super::ask::{Answered, Client, Question, Server};
 use super::error::{HookError, HookFault};
 use crate::config::schema::{self, OnFailure};
+use crate::media;
 use crate::sse::{Draft, EventId, Fields, Frame, Item, Parser, comment};
 use crate::tls::TlsError;
 
@@ -137,7 +138,7 @@ impl SnapshotHook {
     }
 
     fn events(&self, answered: &Answered) -> Result<Vec<Event>, HookFault> {
-        let media = answered.media_type();
+        let media = media::of_body(&answered.headers).to_ascii_lowercase();
         if media == "text/event-stream" {
             return Ok(self.events_of_stream(&answered.body));
         }

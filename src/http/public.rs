@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, VARY};
+use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, VARY};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
@@ -139,6 +139,17 @@ pub fn stream_head<B>(body: B, fields: &HeaderMap) -> Response<B> {
 /// The response to a long poll, with some more `fields`.
 pub fn poll_answer<S>(text: String, fields: &HeaderMap) -> Response<ResponseBody<S>> {
     let mut response = json(StatusCode::OK, text);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    append(&mut response, fields);
+    response
+}
+
+/// The response to a long poll that is told nothing, and may be after a while.
+pub fn poll_later<S>(retry_ms: u64, fields: &HeaderMap) -> Response<ResponseBody<S>> {
+    let detail = "what the app server says of this client is not known now; poll again";
+    let mut response = problem(&Problem::new(503, "poll-later", "Poll later", detail));
+    // In whole seconds (RFC 9110, 10.2.3).
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_ms.div_ceil(1000)));
     response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     append(&mut response, fields);
     response

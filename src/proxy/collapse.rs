@@ -11,7 +11,7 @@ use std::collections::hash_map::Entry as MapEntry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response};
 use tokio::sync::watch;
@@ -21,6 +21,7 @@ use super::headers;
 use super::table::Route;
 use crate::event_stream::check_head;
 use crate::interest::{Interest, Interested};
+use crate::media::{EVENT_STREAM, Range};
 use crate::sse::EventId;
 use crate::topic::Topic;
 
@@ -150,9 +151,8 @@ impl Ask {
     /// What a request for an event stream has in common with others, if its route shares streams.
     pub(super) fn of(route: &Route, head: &Parts) -> Option<Self> {
         let is_for_stream = || {
-            let accepted = head.headers.get_all(ACCEPT).iter();
-            head.method == Method::GET
-                && accepted.filter_map(|value| value.to_str().ok()).any(names_event_stream)
+            let wants = EVENT_STREAM.preference(&head.headers);
+            head.method == Method::GET && wants.by == Range::Named && wants.weight > 0.0
         };
         if !route.rules.collapse || !is_for_stream() {
             return None;
@@ -172,11 +172,6 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
         [] => None,
         _ => HeaderValue::from_bytes(&lines.join(&b", "[..])).ok(),
     }
-}
-
-fn names_event_stream(accept: &str) -> bool {
-    let media = |range: &str| range.split(';').next().unwrap_or_default().trim().to_owned();
-    accept.split(',').any(|range| media(range).eq_ignore_ascii_case("text/event-stream"))
 }
 
 /// Takes the key under which a response may be shared off it, which is no business of clients. `None`

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use http::header::{
-    CONNECTION, CONTENT_TYPE, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
-    MAX_FORWARDS, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS, TE,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use super::error::ProxyError;
 use super::table::Route;
 use crate::config::web::{FieldName, FieldValue};
+use crate::media::EVENT_STREAM;
 use crate::net::{Peer, Scheme};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -181,8 +182,7 @@ pub(super) fn to_http2<B>(request: &mut Request<B>, is_tls: bool) {
 
 /// Whether a response is a stream of events.
 pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
-    content_type.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
+    EVENT_STREAM.is_of_body(headers)
 }
 
 /// Makes a server's response one to the client. `upgrade` is the protocol that is switched to.

@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::body::StreamBody;
 use super::places::{Permit, Places};
-use super::poll::LongPoll;
+use super::poll::{LongPoll, TurnedAway};
 use super::streams::Streams;
 use super::subscriber::Framing;
 use super::{Lifecycle, LifecycleWatch};
@@ -223,8 +223,11 @@ impl Handler for Public {
             return match answer {
                 Answer::Stream(subscription) if subscription.poll.is_some() => {
                     let fields = subscription.fields.clone();
-                    let answer = LongPoll::new(Rc::clone(&self.streams), subscription).await;
-                    Answer::Response(public::poll_answer(answer, &fields))
+                    let poll = LongPoll::new(Rc::clone(&self.streams), subscription);
+                    Answer::Response(match poll {
+                        Ok(poll) => public::poll_answer(poll.await, &fields),
+                        Err(TurnedAway { retry_ms }) => public::poll_later(retry_ms, &fields),
+                    })
                 }
                 answer => answer,
             };

@@ -186,7 +186,7 @@ impl Gateway {
         };
         let shard = rng.usize(..SHARDS);
         let streams = &mut self.shards[shard];
-        let asked = client.polls.then(|| streams.open_poll(subscription.clone()));
+        let asked = client.polls.then(|| streams.open_poll(subscription.clone()).expect("let in"));
         let (key, generation) = match &asked {
             Some(asked) => (asked.key, asked.generation),
             None => streams.open_body(subscription, Framing::Bare, Protocol::Http2),

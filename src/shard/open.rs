@@ -31,7 +31,7 @@ pub(super) struct Greeting {
     /// The loss that is among them.
     pub(super) gap: Option<Gap>,
     /// Behind them, shared with all streams that get the same.
-    snapshot: Option<Frame>,
+    pub(super) snapshot: Option<Frame>,
     pub(super) sent: u64,
     pub(super) replay: Option<Replay>,
 }
@@ -113,7 +113,7 @@ impl Streams {
     }
 
     /// Why a stream that opens ends at once, if it does, apart from what it would cost.
-    fn turned_away(&self, subscription: &Subscription) -> Option<EndReason> {
+    pub(super) fn turned_away(&self, subscription: &Subscription) -> Option<EndReason> {
         let grant = subscription.grant.as_ref();
         let session = grant.and_then(|grant| Some((grant.session.as_deref()?, grant.asked_at)));
         // Its client was let in, and then shut out, before it came here.

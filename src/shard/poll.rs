@@ -3,8 +3,9 @@
 //! that what a poll is told and what a stream is told cannot differ.
 //!
 //! A poll that waits has no ring: like a socket that keeps up it reads from its audience's log, and
-//! where the sweep would write a socket it wakes the poll. What an answer holds at most is what a ring
-//! of its route does.
+//! where the sweep would write a socket it wakes the poll. An answer holds at most what a ring of its
+//! route does. A snapshot and retained values are told as a whole, beyond that bound: a cursor inside
+//! them would be no place to go on from.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -14,16 +15,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::audience::StreamKey;
-use super::replay::Next;
+use super::replay::{Next, Replay};
 use super::ring::RingBounds;
 use super::streams::Streams;
 use super::subscriber::{Framing, Sink};
 use crate::event::{ALL_NAMES, Event};
 use crate::history::Wants;
 use crate::metrics::{Closed, Protocol};
-use crate::sse::Cursor;
+use crate::sse::{Cursor, Frame};
 use crate::subscribe::control::Gap;
-use crate::subscribe::{Subscription, poll};
+use crate::subscribe::poll::{self, Told};
+use crate::subscribe::{Opening, Subscription};
 use crate::sync::Weigh as _;
 
 /// A poll that has not been answered. Resolves to its answer; to drop it is to leave.
@@ -40,16 +42,27 @@ pub(super) struct Asked {
     /// Where the client is.
     after: u64,
     gap: Option<Gap>,
+    snapshot: Option<Frame>,
     /// It is answered even where there is nothing: a client that comes without a cursor needs one, so
     /// that it misses nothing before its next poll.
     at_once: bool,
 }
 
+/// A poll that is told nothing now. Its client had better ask again after `retry_ms`: then its app
+/// server is asked again too.
+#[derive(Debug)]
+pub(super) struct TurnedAway {
+    pub(super) retry_ms: u64,
+}
+
 impl LongPoll {
     /// Asks for what `subscription` wants.
-    pub(super) fn new(streams: Rc<RefCell<Streams>>, subscription: Subscription) -> Self {
-        let asked = streams.borrow_mut().open_poll(subscription);
-        Self { streams, asked }
+    pub(super) fn new(
+        streams: Rc<RefCell<Streams>>,
+        subscription: Subscription,
+    ) -> Result<Self, TurnedAway> {
+        let asked = streams.borrow_mut().open_poll(subscription)?;
+        Ok(Self { streams, asked })
     }
 }
 
@@ -70,6 +83,8 @@ impl Drop for LongPoll {
 /// What an answer holds so far.
 struct Collected {
     gap: Option<Gap>,
+    /// Behind the gap.
+    snapshot: Option<Frame>,
     events: Vec<Arc<Event>>,
     bytes: usize,
     bounds: RingBounds,
@@ -80,9 +95,9 @@ impl Collected {
         self.events.len() < self.bounds.frames_max && self.bytes < self.bounds.bytes_max
     }
 
-    /// A gap is told once, and before all events.
-    fn may_have_gap(&self) -> bool {
-        self.gap.is_none() && self.events.is_empty()
+    /// Then it may have a gap, which is told once and before everything else.
+    fn is_empty(&self) -> bool {
+        self.gap.is_none() && self.snapshot.is_none() && self.events.is_empty()
     }
 
     fn add(&mut self, event: Arc<Event>) {
@@ -90,11 +105,11 @@ impl Collected {
         self.events.push(event);
     }
 
-    /// Adds what there is room for, and says how many that is.
-    fn add_all<'a>(&mut self, events: impl Iterator<Item = &'a Arc<Event>>) -> usize {
+    /// Adds all, or what there is room for, and says how many that is.
+    fn add_some<'a>(&mut self, events: impl Iterator<Item = &'a Arc<Event>>, all: bool) -> usize {
         let before = self.events.len();
         for event in events {
-            if !self.has_room() {
+            if !all && !self.has_room() {
                 break;
             }
             self.add(Arc::clone(event));
@@ -104,10 +119,16 @@ impl Collected {
 }
 
 impl Streams {
-    pub(super) fn open_poll(&mut self, subscription: Subscription) -> Asked {
+    pub(super) fn open_poll(&mut self, subscription: Subscription) -> Result<Asked, TurnedAway> {
         self.look_at_clock();
+        if self.turned_away(&subscription).is_some() {
+            let retry_ms = self.routes[subscription.route].control.jittered_retry_ms();
+            return Err(TurnedAway { retry_ms });
+        }
         let greeting = self.greet(&subscription);
-        let at_once = subscription.cursor == Cursor::Live || greeting.gap.is_some();
+        let at_once = subscription.cursor == Cursor::Live
+            || subscription.opening != Opening::Plain
+            || greeting.gap.is_some();
         let key = self.subscribers.vacant_key();
         self.generations = self.generations.wrapping_add(1);
         let sink = Sink::Body(Protocol::Poll, None);
@@ -115,13 +136,14 @@ impl Streams {
         if let Some(replay) = greeting.replay {
             self.begin_replay(key, replay);
         }
-        Asked {
+        Ok(Asked {
             key,
             generation: self.generations,
             after: greeting.sent,
             gap: greeting.gap,
+            snapshot: greeting.snapshot,
             at_once,
-        }
+        })
     }
 
     /// The answer to a poll, once there is something to be said or its time is over.
@@ -132,30 +154,36 @@ impl Streams {
         // The shard closes who is too slow where such streams are disconnected: back to its cursor.
         if !self.is(key, asked.generation) {
             let nothing = Wants { filters: &[], everyone: false, names: &ALL_NAMES };
-            return Poll::Ready(poll::answer(epoch, nothing, &[], asked.gap.as_ref(), asked.after));
+            let (gap, snapshot) = (asked.gap.as_ref(), asked.snapshot.as_ref());
+            let told = Told { gap, snapshot, events: &[], cursor: asked.after };
+            return Poll::Ready(poll::answer(epoch, nothing, &told));
         }
-        let found = self.collect(key, asked.gap);
+        let found = self.collect(asked);
         let subscriber = &mut self.subscribers[key];
         let is_due = asked.at_once || subscriber.ends <= self.tick || self.drain_by.is_some();
-        if found.may_have_gap() && !is_due {
+        if found.is_empty() && !is_due {
             subscriber.sink = Sink::Body(Protocol::Poll, Some(cx.waker().clone()));
             return Poll::Pending;
         }
         let wants = self.audiences[subscriber.audience].wants();
         let cursor = self.cursor_of(key);
-        let text = poll::answer(epoch, wants, &found.events, found.gap.as_ref(), cursor);
+        let Collected { gap, snapshot, events, .. } = &found;
+        let told = Told { gap: gap.as_ref(), snapshot: snapshot.as_ref(), events, cursor };
+        let text = poll::answer(epoch, wants, &told);
         self.metrics.sent_bytes.add(text.len() as u64);
         self.close(key, Closed::Answered);
         Poll::Ready(text)
     }
 
     /// Takes what there is for a poll, as far as an answer may hold it.
-    fn collect(&mut self, key: StreamKey, gap: Option<Gap>) -> Collected {
+    fn collect(&mut self, asked: &Asked) -> Collected {
+        let Asked { key, gap, .. } = *asked;
         let bounds = self.routes[self.subscribers[key].route].bounds;
-        let mut found = Collected { gap, events: Vec::new(), bytes: 0, bounds };
+        let snapshot = asked.snapshot.clone();
+        let mut found = Collected { gap, snapshot, events: Vec::new(), bytes: 0, bounds };
         self.leave_log(key);
         self.collect_past(key, &mut found);
-        if found.may_have_gap() {
+        if found.is_empty() {
             found.gap = self.take_gap(key);
         }
         while found.has_room() {
@@ -169,15 +197,15 @@ impl Streams {
     }
 
     fn collect_past(&mut self, key: StreamKey, found: &mut Collected) {
-        while found.has_room()
-            && self.subscribers[key].remaining > 0
-            && self.subscribers[key]
-                .backlog
-                .as_ref()
-                .is_some_and(|backlog| backlog.replay.is_some())
+        while self.subscribers[key].remaining > 0
+            && let Some(replay) = self.past_of(key)
         {
+            let is_of_values = replay.place_of_events().is_none();
+            if !is_of_values && !found.has_room() {
+                return;
+            }
             match self.next_of_past(key) {
-                Next::Gap(gap, told_at) if found.may_have_gap() => {
+                Next::Gap(gap, told_at) if found.is_empty() => {
                     self.tell_gap(key, &gap, told_at);
                     found.gap = Some(gap);
                 }
@@ -185,12 +213,16 @@ impl Streams {
                 Next::Gap(..) => return,
                 Next::Cursor(_) => {}
                 Next::Page(page, frames) => {
-                    let taken = found.add_all(page.events(frames));
+                    let taken = found.add_some(page.events(frames), is_of_values);
                     self.advance_in_past(key, &page, taken);
                 }
                 Next::Live => self.go_live(key),
             }
         }
+    }
+
+    fn past_of(&self, key: StreamKey) -> Option<Replay> {
+        self.subscribers[key].backlog.as_ref().and_then(|backlog| backlog.replay)
     }
 
     /// Up to where a client has everything, once it has what was collected.

@@ -1,6 +1,8 @@
-//! What a client wants of a stream route: a stream, or one answer with what there is (RFC 9110, 12.5.1).
+//! What a client wants of a stream route: a stream, or one answer with what there is.
 
 use http::header::{ACCEPT, HeaderMap};
+
+use crate::media::{EVENT_STREAM, JSON};
 
 /// In which form events are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,33 +20,12 @@ pub(super) fn form(headers: &HeaderMap) -> Option<Form> {
     if !headers.contains_key(ACCEPT) {
         return Some(Form::Stream);
     }
-    let stream = weight(headers, "text", "event-stream");
-    let poll = weight(headers, "application", "json");
-    match stream.0.max(poll.0) > 0.0 {
+    let (stream, poll) = (EVENT_STREAM.preference(headers), JSON.preference(headers));
+    match stream.weight.max(poll.weight) > 0.0 {
         false => None,
         true if poll > stream => Some(Form::Poll),
         true => Some(Form::Stream),
     }
-}
-
-/// How much a media type is wanted, by the range that says most about it, and how much that says.
-fn weight(headers: &HeaderMap, kind: &str, subtype: &str) -> (f32, u8) {
-    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let matching = values.flat_map(|value| value.split(',')).filter_map(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let (range_kind, range_subtype) = parts.next()?.split_once('/')?;
-        let says = match (range_kind, range_subtype) {
-            ("*", "*") => 0,
-            (range_kind, _) if !range_kind.eq_ignore_ascii_case(kind) => return None,
-            (_, "*") => 1,
-            (_, range_subtype) if range_subtype.eq_ignore_ascii_case(subtype) => 2,
-            _ => return None,
-        };
-        let q = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-        let q = q.and_then(|q| q.parse().ok()).filter(|q| (0.0..=1.0).contains(q));
-        Some((q.unwrap_or(1.0), says))
-    });
-    matching.max_by_key(|&(_, says)| says).unwrap_or_default()
 }
 
 #[cfg(test)]

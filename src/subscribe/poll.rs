@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::control::{Gap, GapData};
 use crate::event::{Destination, Event};
 use crate::history::Wants;
-use crate::sse::{Epoch, EventId};
+use crate::sse::{Epoch, EventId, Frame, Item, Parser};
 use crate::topic::BROADCAST;
 
 #[derive(Serialize)]
@@ -17,36 +17,61 @@ struct Answer<'a> {
     gap: Option<GapData>,
 }
 
+/// An event of a snapshot has no topic, and no id where a stream is not told one.
 #[derive(Serialize)]
 struct PolledEvent<'a> {
-    id: String,
-    topic: &'a str,
+    id: Option<String>,
+    topic: Option<&'a str>,
     event: Option<String>,
     data: String,
 }
 
-/// Encodes an answer to a client who `wants` these events: they come after `gap`, if there is one, and
-/// after them the client has everything up to `cursor`.
-pub fn answer(
-    epoch: Epoch,
-    wants: Wants<'_>,
-    events: &[Arc<Event>],
-    gap: Option<&Gap>,
-    cursor: u64,
-) -> String {
+/// What a poll is told, in the order of a stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// What is lost before everything else.
+    pub gap: Option<&'a Gap>,
+    /// The frame of a snapshot, as a stream is sent it.
+    pub snapshot: Option<&'a Frame>,
+    /// What was published.
+    pub events: &'a [Arc<Event>],
+    /// Up to where the client has everything then.
+    pub cursor: u64,
+}
+
+/// Encodes an answer to a client who `wants` these events.
+pub fn answer(epoch: Epoch, wants: Wants<'_>, told: &Told<'_>) -> String {
     let id = |seq| EventId { epoch, seq }.to_string();
-    let polled = events.iter().map(|event| PolledEvent {
-        id: id(event.seq),
-        topic: topic_of(event, wants),
+    let mut events = Vec::with_capacity(told.events.len());
+    if let Some(snapshot) = told.snapshot {
+        add_snapshot(snapshot, &mut events);
+    }
+    events.extend(told.events.iter().map(|event| PolledEvent {
+        id: Some(id(event.seq)),
+        topic: Some(topic_of(event, wants)),
         event: event.frame.name().map(|name| String::from_utf8_lossy(name).into_owned()),
         data: event.frame.data(),
-    });
-    let answer = Answer {
-        events: polled.collect(),
-        cursor: id(cursor),
-        gap: gap.map(|gap| GapData::new(gap, epoch)),
-    };
+    }));
+    let gap = told.gap.map(|gap| GapData::new(gap, epoch));
+    let answer = Answer { events, cursor: id(told.cursor), gap };
     serde_json::to_string(&answer).expect("an answer is strings and numbers")
+}
+
+/// Adds the events that the clients of streams read from a frame, by the algorithm that they do it by.
+fn add_snapshot(frame: &Frame, events: &mut Vec<PolledEvent<'_>>) {
+    let bytes = frame.bare();
+    let mut rest = &*bytes;
+    let mut parser = Parser::new(bytes.len(), "");
+    while let Some(item) = parser.pull(&mut rest) {
+        if let Item::Event(message) = item {
+            events.push(PolledEvent {
+                id: message.has_id.then(|| message.last_event_id.to_owned()),
+                topic: None,
+                event: message.event.map(str::to_owned),
+                data: message.data.to_owned(),
+            });
+        }
+    }
 }
 
 /// By which of its topics an event reaches who wants these: of the others they may not know.
