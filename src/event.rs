@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
-use crate::sse::Frame;
+use crate::sse::{Frame, Gzip};
 use crate::sync::Weigh;
 use crate::topic::Topic;
 
@@ -73,6 +73,8 @@ pub struct Event {
     pub to: Destination,
     /// Its bytes.
     pub frame: Frame,
+    /// Its bytes on compressed streams.
+    pub gzip: Gzip,
     /// When its publisher's request was accepted.
     pub accepted: Instant,
     /// When it is worth nothing any more to those who come later.

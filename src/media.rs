@@ -1,6 +1,7 @@
-//! Media types: that of a body (RFC 9110, 8.3), and how much a client wants one (RFC 9110, 12.5.1).
+//! Media types and codings: the type of a body (RFC 9110, 8.3), how much a client wants one (12.5.1), and
+//! whether it takes it compressed (12.5.3).
 
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap};
 
 /// An event stream.
 pub const EVENT_STREAM: Media = Media("text", "event-stream");
@@ -63,10 +64,29 @@ impl Media {
             (_, subtype) if subtype.eq_ignore_ascii_case(self.1) => Range::Named,
             _ => return None,
         };
-        let q = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-        let q = q.and_then(|q| q.parse().ok()).filter(|q| (0.0..=1.0).contains(q));
-        Some(Preference { weight: q.unwrap_or(1.0), by })
+        Some(Preference { weight: weight(parts), by })
     }
+}
+
+/// Whether a request accepts gzip. One that says nothing does not, although it might by RFC 9110, 12.5.3.
+pub fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let matching = values.flat_map(|value| value.split(',')).filter_map(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_named = match parts.next()? {
+            "*" => false,
+            name if name.eq_ignore_ascii_case("gzip") => true,
+            _ => return None,
+        };
+        Some((weight(parts), is_named))
+    });
+    matching.max_by_key(|&(_, is_named)| is_named).is_some_and(|(weight, _)| weight > 0.0)
+}
+
+/// How much something is wanted, by its parameters.
+fn weight<'a>(mut parameters: impl Iterator<Item = &'a str>) -> f32 {
+    let q = parameters.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    q.and_then(|q| q.parse().ok()).filter(|q| (0.0..=1.0).contains(q)).unwrap_or(1.0)
 }
 
 #[cfg(test)]
@@ -106,5 +126,21 @@ mod tests {
             headers.insert(CONTENT_TYPE, content_type.parse().expect("a field value"));
             assert_eq!(JSON.is_of_body(&headers), is_json, "{content_type}");
         }
+    }
+
+    #[test]
+    fn gzip_is_for_who_names_it_or_takes_anything() {
+        let accepts = |value: &str| {
+            let headers = [(ACCEPT_ENCODING, value.parse().expect("a field value"))];
+            accepts_gzip(&headers.into_iter().collect())
+        };
+        for value in ["gzip", "gzip, deflate, br, zstd", "br;q=1.0, GZIP;q=0.5", "*", "br, *;q=0.1"]
+        {
+            assert!(accepts(value), "{value}");
+        }
+        for value in ["", "identity", "br", "gzip;q=0", "*;q=0", "gzip; q=0, *", "x-gzip2"] {
+            assert!(!accepts(value), "{value}");
+        }
+        assert!(!accepts_gzip(&HeaderMap::new()));
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use tidegate::event::{Destination, Event};
 use tidegate::hub::Submission;
 use tidegate::shard::bench::Matcher;
-use tidegate::sse::{Draft, Epoch, EventId, Fields};
+use tidegate::sse::{Draft, Epoch, EventId, Fields, Gzip};
 use tidegate::topic::{Filter, Topic};
 
 /// Bytes of data of an event, unless a bench says otherwise: a small JSON object.
@@ -45,6 +45,7 @@ pub(crate) fn event(to: Destination) -> Event {
         accepted: Instant::now(),
         expires: None,
         conflate: None,
+        gzip: Gzip::default(),
         is_last: false,
     }
 }

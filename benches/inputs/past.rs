@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tidegate::event::{ALL_NAMES, Event};
 use tidegate::history::{Bounds, History, Limits, PageBounds, PageRequest, Past, Place, Wants};
+use tidegate::sse::Gzip;
 use tidegate::topic::Filter;
 
 use super::{DATA_BYTES, draft, id, to_topic};
@@ -44,6 +45,7 @@ impl FullHistory {
             accepted,
             expires: None,
             conflate: None,
+            gzip: Gzip::default(),
             is_last: false,
         });
         self.history.append(&event, None, self.now);

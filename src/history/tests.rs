@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::ALL_NAMES;
-use crate::sse::{Draft, Epoch, EventId, Fields};
+use crate::sse::{Draft, Epoch, EventId, Fields, Gzip};
 use crate::topic::Filter;
 
 const TOPICS: [&str; 6] = ["a", "b", "x.1", "x.2", "x.1.y", "z"];
@@ -120,6 +120,7 @@ impl World {
             seq,
             to,
             frame,
+            gzip: Gzip::default(),
             accepted: self.now,
             expires,
             conflate: None,
@@ -387,6 +388,7 @@ fn f45_a_million_topics_are_bounded() {
             seq,
             to,
             frame,
+            gzip: Gzip::default(),
             accepted: now,
             expires: None,
             conflate: None,

@@ -28,7 +28,7 @@ use self::submission::Seqs;
 use self::waiting::{OrderedEvent, Waiting};
 use crate::event::Event;
 use crate::history::{Bounds, History, Loss, Page, PageRequest, Place, Retain, Totals, Wants};
-use crate::sse::{Epoch, EventId};
+use crate::sse::{Epoch, EventId, Gzip};
 use crate::sync::{Mailbox, Outcome, Settled, Ticket};
 use crate::topic::Topic;
 
@@ -376,7 +376,16 @@ impl Order {
         if let Some(key) = &key {
             self.keys.add(key.clone(), Published { first: seq, count: 1 }, now);
         }
-        let event = Arc::new(Event { seq, to, frame, accepted: now, expires, conflate, is_last });
+        let event = Arc::new(Event {
+            seq,
+            to,
+            frame,
+            gzip: Gzip::default(),
+            accepted: now,
+            expires,
+            conflate,
+            is_last,
+        });
         OrderedEvent { event, retain, key }
     }
 

@@ -14,7 +14,7 @@ use super::waiting::WallClock;
 use crate::event::{Destination, Event};
 use crate::history::{Bounds, History, Kept, Retain, kept_bytes};
 use crate::journal::{self, Item, RecordPlace, Recovered};
-use crate::sse::Frame;
+use crate::sse::{Frame, Gzip};
 use crate::topic::Topic;
 
 /// Takes what a log has kept, in its order.
@@ -153,6 +153,7 @@ impl Recovery {
             seq: record.seq,
             to,
             frame,
+            gzip: Gzip::default(),
             accepted,
             expires,
             conflate: None,

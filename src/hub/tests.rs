@@ -5,7 +5,7 @@ use crate::event::{ALL_NAMES, Destination};
 use crate::history::Limits;
 use crate::history::{PageBounds, Past};
 use crate::journal::{self, Ended, Item, Record, RecordPlace, Recovered, To};
-use crate::sse::{Draft, Fields};
+use crate::sse::{Draft, Fields, Gzip};
 use crate::topic::{Filter, Topic};
 
 /// A log with the records from `first_seq` to before `next_seq`.
@@ -87,6 +87,7 @@ fn a_batch_without_room_leaves_no_trace() {
         seq: 0,
         to: Destination::Everyone,
         frame: submission("x").draft.seal_without_id(),
+        gzip: Gzip::default(),
         accepted: Instant::now(),
         expires: None,
         conflate: None,

@@ -16,10 +16,10 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::body::StreamBody;
+use super::framing::Transfer;
 use super::places::{Permit, Places};
 use super::poll::{LongPoll, TurnedAway};
 use super::streams::Streams;
-use super::subscriber::Framing;
 use super::{Lifecycle, LifecycleWatch};
 use crate::hook::Hooks;
 use crate::http::{Answer, Handler, Options, Outcome, RequestBody, Takeover, public, serve};
@@ -238,7 +238,7 @@ impl Handler for Public {
     fn open(&self, subscription: Subscription) -> Response<StreamBody> {
         let fields = subscription.fields.clone();
         let streams = Rc::clone(&self.streams);
-        let body = StreamBody::open(streams, subscription, Framing::Bare, Protocol::Http2);
+        let body = StreamBody::open(streams, subscription, Transfer::Bare, Protocol::Http2);
         public::stream_head(body, &fields)
     }
 }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use slab::Slab;
 
+use super::framing::{Framing, Writer};
 use super::index::{AudienceKey, Index};
 use super::log::Log;
 use super::ring::RingBounds;
@@ -43,6 +44,8 @@ pub(super) struct Kind {
     pub(super) route: RouteId,
     /// Whether they get what goes to everyone.
     pub(super) broadcast: bool,
+    /// Whether they are told the topic of each event.
+    pub(super) tells_topics: bool,
     /// What may wait in its log, and in the ring of one of its streams.
     pub(super) bounds: RingBounds,
 }
@@ -71,6 +74,16 @@ impl Audience {
     pub(super) fn wants(&self) -> Wants<'_> {
         let Selection { filters, names } = &*self.selection;
         Wants { filters, everyone: self.kind.broadcast, names }
+    }
+
+    /// What writes its events in one form.
+    pub(super) fn writer(&self, framing: Framing) -> Writer {
+        Writer { framing, told: self.told() }
+    }
+
+    /// What its streams want, if they are told each event's topic.
+    pub(super) fn told(&self) -> Option<Rc<Selection>> {
+        self.kind.tells_topics.then(|| Rc::clone(&self.selection))
     }
 
     /// Has every member visited. Those not yet visited in a round that is under way come first.

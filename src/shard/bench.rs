@@ -13,11 +13,11 @@ use http::HeaderMap;
 use tokio::runtime::{self, Runtime};
 
 use super::audience::{Audiences, Kind, Selection};
+use super::framing::Transfer;
 use super::index::AudienceKey;
 use super::places::Places;
 use super::ring::{self, RingBounds};
 use super::streams::Streams;
-use super::subscriber::Framing;
 use crate::config::schema::Config;
 use crate::event::{Event, EventNames};
 use crate::history::Bounds;
@@ -38,7 +38,7 @@ impl Matcher {
     /// Adds a subscription set, which becomes an audience unless it is one.
     pub fn subscribe(&mut self, filters: Box<[Filter]>) {
         let bounds = RingBounds { frames_max: 256, bytes_max: 1 << 20 };
-        let kind = Kind { route: RouteId::default(), broadcast: true, bounds };
+        let kind = Kind { route: RouteId::default(), broadcast: true, tells_topics: false, bounds };
         self.audiences.find_or_make(kind, Selection::all_of(filters));
     }
 
@@ -125,6 +125,7 @@ impl Fanout {
             limit: None,
             max_duration: None,
             poll: None,
+            gzip: false,
             fields: HeaderMap::new(),
             interest: None,
             opening: Opening::Plain,
@@ -132,7 +133,7 @@ impl Fanout {
         };
         let permit = self.places.take(Ipv4Addr::LOCALHOST.into());
         let permit = permit.expect("addresses are not counted here");
-        self.streams.open_socket(socket, subscription, Framing::Chunked, permit)
+        self.streams.open_socket(socket, subscription, Transfer::Chunked, permit)
     }
 
     /// Orders a batch and puts it into the mailbox, as a publisher's request does.

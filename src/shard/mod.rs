@@ -19,6 +19,7 @@ mod batch;
 pub mod bench;
 mod body;
 mod deliver;
+mod framing;
 mod index;
 mod log;
 #[cfg(test)]
@@ -61,9 +62,9 @@ use tokio::time::{sleep, timeout};
 
 use self::accept::{Acceptor, Public};
 pub use self::addresses::Addresses;
+use self::framing::Transfer;
 use self::places::{Permit, Places};
 use self::streams::Streams;
-use self::subscriber::Framing;
 use crate::config::schema::Config;
 use crate::hook::{Hooks, Revocation, Revocations};
 use crate::http::guard::Limits;
@@ -287,14 +288,14 @@ impl<H: Handler> Shard<H> {
 /// now on.
 fn open_stream(streams: &Rc<RefCell<Streams>>, takeover: Takeover, permit: Permit) {
     let Takeover { transport, subscription, version } = takeover;
-    let framing = Framing::over(version);
+    let transfer = Transfer::over(version);
     let opened = match transport {
         Transport::Plain(socket) => socket.into_std().and_then(|socket| {
-            streams.borrow_mut().open_socket(socket, *subscription, framing, permit)
+            streams.borrow_mut().open_socket(socket, *subscription, transfer, permit)
         }),
         sealed @ Transport::Sealed(_) => {
             let streams = Rc::clone(streams);
-            let serving = sealed::serve(streams, sealed, *subscription, framing, permit);
+            let serving = sealed::serve(streams, sealed, *subscription, transfer, permit);
             tokio::task::spawn_local(serving);
             Ok(())
         }

@@ -10,17 +10,19 @@
 //! MODEL_SEED=7 MODEL_STEPS=1000000 cargo test --profile fast --lib bold_sentence -- --nocapture
 //! ```
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use flate2::write::GzDecoder;
 use http::HeaderMap;
 
 use super::audience::StreamKey;
+use super::framing::Transfer;
 use super::poll::Asked;
 use super::streams::Streams;
-use super::subscriber::Framing;
 use crate::config::schema::{Config, Slow};
 use crate::config::units::Bytes;
 use crate::event::{Destination, EventNames};
@@ -90,6 +92,8 @@ struct Stream {
     generation: u32,
     /// It is a poll.
     asked: Option<Asked>,
+    /// It is compressed.
+    gzip: Option<GzDecoder<Vec<u8>>>,
     /// `seq` of the last event received.
     last: u64,
     /// `seq` of the last id received: a cursor never passes what is yet to come.
@@ -179,17 +183,19 @@ impl Gateway {
             max_duration: None,
             // Some are over at once, and have to have the cursor right.
             poll: client.polls.then(|| Duration::from_secs(1_000_000) * u32::from(rng.bool())),
+            gzip: rng.bool(),
             fields: HeaderMap::new(),
             interest: None,
             opening: Opening::Plain,
             grant: None,
         };
+        let gzip = subscription.gzip.then(|| GzDecoder::new(Vec::new()));
         let shard = rng.usize(..SHARDS);
         let streams = &mut self.shards[shard];
         let asked = client.polls.then(|| streams.open_poll(subscription.clone()).expect("let in"));
         let (key, generation) = match &asked {
             Some(asked) => (asked.key, asked.generation),
-            None => streams.open_body(subscription, Framing::Bare, Protocol::Http2),
+            None => streams.open_body(subscription, Transfer::Bare, Protocol::Http2),
         };
         let from = match cursor {
             Cursor::At(id) if id.epoch == self.epoch && id.seq <= streams.applied => id.seq,
@@ -202,6 +208,7 @@ impl Gateway {
             key,
             generation,
             asked,
+            gzip,
             last: 0,
             cursor: 0,
             covered: from,
@@ -225,7 +232,12 @@ impl Gateway {
         }
         match self.shards[shard].pull(key, generation, &mut cx) {
             Poll::Ready(Some(bytes)) => {
-                let text = String::from_utf8(bytes.to_vec()).unwrap();
+                let mut text = bytes.to_vec();
+                if let Some(gzip) = client.stream.as_mut().and_then(|stream| stream.gzip.as_mut()) {
+                    gzip.write_all(&bytes).and_then(|()| gzip.flush()).unwrap();
+                    text = std::mem::take(gzip.get_mut());
+                }
+                let text = String::from_utf8(text).unwrap();
                 for block in text.split_terminator("\n\n") {
                     self.seen.received += usize::from(block.contains("\ndata: x"));
                     self.seen.gaps += usize::from(block.contains("event: gap"));

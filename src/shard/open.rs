@@ -3,6 +3,7 @@
 
 use std::io::{self, IoSlice, Write as _};
 use std::net::TcpStream as StdTcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
@@ -10,10 +11,11 @@ use http::HeaderMap;
 use mio::net::TcpStream;
 
 use super::audience::{Selection, StreamKey};
+use super::framing::{Framing, Transfer};
 use super::places::Permit;
 use super::replay::Replay;
 use super::streams::{Streams, protocol};
-use super::subscriber::{Framing, Phase, Sink, Subscriber};
+use super::subscriber::{Phase, Sink, Subscriber};
 use super::wheel::{TICK_MS, Tick};
 use crate::history::{Place, Wants};
 use crate::hook::Snapshot;
@@ -30,10 +32,24 @@ pub(super) struct Greeting {
     frames: [Option<Frame>; 2],
     /// The loss that is among them.
     pub(super) gap: Option<Gap>,
-    /// Behind them, shared with all streams that get the same.
-    pub(super) snapshot: Option<Frame>,
+    /// Behind them, shared with all streams that get the same; and whether it moves the client's cursor.
+    pub(super) snapshot: Option<(Arc<Snapshot>, bool)>,
     pub(super) sent: u64,
     pub(super) replay: Option<Replay>,
+}
+
+impl Greeting {
+    /// Appends the frames; what comes behind them is shared.
+    fn write(&self, framing: Framing, first: &mut BytesMut) -> Bytes {
+        first.extend_from_slice(&framing.begin());
+        for frame in self.frames.iter().flatten() {
+            first.extend_from_slice(&framing.control(frame));
+        }
+        let snapshot = self.snapshot.as_ref();
+        snapshot
+            .and_then(|(snapshot, moves)| framing.snapshot(snapshot, *moves))
+            .unwrap_or_default()
+    }
 }
 
 impl Streams {
@@ -42,23 +58,20 @@ impl Streams {
         &mut self,
         socket: StdTcpStream,
         subscription: Subscription,
-        framing: Framing,
+        transfer: Transfer,
         permit: Permit,
     ) -> io::Result<()> {
         self.look_at_clock();
         net::bound_send_buffer(&socket, self.send_buffer)?;
         let mut socket = TcpStream::from_std(socket);
         let greeting = self.greet(&subscription);
-        let mut first = BytesMut::from(&*response_head(framing, &subscription.fields));
-        for frame in greeting.frames.iter().flatten() {
-            first.extend_from_slice(framing.of(frame));
-        }
+        let framing = Framing { transfer, gzip: subscription.gzip };
+        let mut first = BytesMut::from(&*response_head(transfer, &subscription.fields));
+        let snapshot = greeting.write(framing, &mut first);
 
         let key = self.subscribers.vacant_key();
         self.generations = self.generations.wrapping_add(1);
         self.poll_set.add(&mut socket, key, self.generations)?;
-        let snapshot = greeting.snapshot.as_ref().map(|frame| framing.shared(frame));
-        let snapshot = snapshot.unwrap_or_default();
         let slices = [IoSlice::new(&first), IoSlice::new(&snapshot)];
         let written = match socket.write_vectored(&slices) {
             Ok(written) => written,
@@ -86,7 +99,7 @@ impl Streams {
     pub(super) fn open_body(
         &mut self,
         subscription: Subscription,
-        framing: Framing,
+        transfer: Transfer,
         protocol: Protocol,
     ) -> (StreamKey, u32) {
         self.look_at_clock();
@@ -94,6 +107,7 @@ impl Streams {
         let key = self.subscribers.vacant_key();
         self.generations = self.generations.wrapping_add(1);
         let sink = Sink::Body(protocol, None);
+        let framing = Framing { transfer, gzip: subscription.gzip };
         let turned_away = self.turned_away(&subscription);
         self.insert(key, sink, framing, subscription, greeting.sent);
         match greeting.replay {
@@ -101,13 +115,10 @@ impl Streams {
             None => self.fall_behind(key),
         }
         let mut first = BytesMut::new();
-        for frame in greeting.frames.iter().flatten() {
-            first.extend_from_slice(framing.of(frame));
-        }
+        let snapshot = greeting.write(framing, &mut first);
         let backlog = self.backlog(key);
         backlog.unfinished = first.freeze();
-        backlog.snapshot =
-            greeting.snapshot.map(|frame| framing.shared(&frame)).unwrap_or_default();
+        backlog.snapshot = snapshot;
         self.finish_if(key, turned_away);
         (key, self.generations)
     }
@@ -251,7 +262,7 @@ impl Streams {
 
     /// A client that needs a snapshot gets that, and then everything since. A snapshot that was
     /// fetched for others is of an earlier moment: its place in the order counts, not the head.
-    fn greet_with(&mut self, snapshot: &Snapshot, subscription: &Subscription) -> Greeting {
+    fn greet_with(&mut self, snapshot: &Arc<Snapshot>, subscription: &Subscription) -> Greeting {
         let after = snapshot.after();
         self.deliver_until(after);
         let gap = self.gap_up_to(after, subscription.cursor);
@@ -266,7 +277,7 @@ impl Streams {
             Some(self.hello(subscription, after, false, false)),
             gap.map(|gap| self.gap(subscription, &gap, false)),
         ];
-        let snapshot = snapshot.frame(!values_follow).cloned();
+        let snapshot = Some((Arc::clone(snapshot), !values_follow));
         Greeting { frames, gap, snapshot, sent: after, replay }
     }
 
@@ -346,7 +357,7 @@ fn rest(first: &[u8], second: &Bytes, written: usize) -> Bytes {
 
 /// The head that hyper would have written, with some more `fields`. `connection: close` because the connection is not used
 /// again after the stream.
-pub(super) fn response_head(framing: Framing, fields: &HeaderMap) -> Bytes {
+pub(super) fn response_head(transfer: Transfer, fields: &HeaderMap) -> Bytes {
     let mut head = String::from("HTTP/1.1 200 OK\r\n");
     for (name, value) in STREAM_HEADERS {
         head.extend([name, ": ", value, "\r\n"]);
@@ -357,7 +368,7 @@ pub(super) fn response_head(framing: Framing, fields: &HeaderMap) -> Bytes {
     }
     let date = httpdate::fmt_http_date(SystemTime::now());
     head.extend(["date: ", &date, "\r\nconnection: close\r\n"]);
-    if framing == Framing::Chunked {
+    if transfer == Transfer::Chunked {
         head.push_str("transfer-encoding: chunked\r\n");
     }
     head.push_str("\r\n");

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::framing::{Framing, Writer};
 use super::index::AudienceKey;
-use super::subscriber::Framing;
 use super::wheel::Tick;
 use crate::event::Event;
 use crate::history::{Loss, Page, PageBounds, Past, Place};
@@ -45,11 +45,11 @@ impl Encoded {
     /// How much is read and written at a time.
     pub(super) const BOUNDS: PageBounds = PageBounds { events_max: 256, bytes_max: 16 * 1024 };
 
-    pub(super) fn new(key: PageKey, page: Page, made: Tick) -> Self {
+    pub(super) fn new(key: PageKey, page: Page, writer: &Writer, made: Tick) -> Self {
         let Page { lost, events, to, told_at } = page;
         let (mut bytes, mut frames) = (Vec::new(), Vec::with_capacity(events.len()));
         for event in events {
-            bytes.extend_from_slice(key.framing.of(&event.frame));
+            writer.append(&event, &mut bytes);
             frames.push((bytes.len(), event));
         }
         let place = Place { after: to, told_at };
@@ -123,19 +123,17 @@ impl Pages {
 mod tests {
     //! Where a short write cuts a page, and how long pages are shared.
 
+    use super::super::framing::Transfer;
     use super::super::testing::event;
     use super::*;
 
+    const BARE: Framing = Framing { transfer: Transfer::Bare, gzip: false };
+
     fn page(place: Place, seqs: &[u64], made: Tick) -> Encoded {
-        let key = PageKey {
-            audience: 1,
-            framing: Framing::Bare,
-            past: Past::Events,
-            place,
-            values_to: 0,
-        };
+        let key = PageKey { audience: 1, framing: BARE, past: Past::Events, place, values_to: 0 };
+        let writer = Writer { framing: BARE, told: None };
         let events = seqs.iter().map(|&seq| event(seq, 5)).collect();
-        Encoded::new(key, Page { events, to: 9, ..Page::default() }, made)
+        Encoded::new(key, Page { events, to: 9, ..Page::default() }, &writer, made)
     }
 
     #[test]
@@ -156,7 +154,7 @@ mod tests {
         let wanted = added.key;
         let now = Tick(0).plus_ms(KEPT_MS - 100);
         assert!(pages.find(&wanted, now).is_some());
-        assert!(pages.find(&PageKey { framing: Framing::Chunked, ..wanted }, now).is_none());
+        assert!(pages.find(&PageKey { framing: Framing::default(), ..wanted }, now).is_none());
         assert!(pages.find(&PageKey { place: Place::after(3), ..wanted }, now).is_none());
         assert!(pages.find(&wanted, Tick(0).plus_ms(KEPT_MS)).is_none());
         let added = pages.add(page(Place::after(2), &[3], now));

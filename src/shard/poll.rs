@@ -15,10 +15,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::audience::StreamKey;
+use super::framing::Framing;
 use super::replay::{Next, Replay};
 use super::ring::RingBounds;
 use super::streams::Streams;
-use super::subscriber::{Framing, Sink};
+use super::subscriber::Sink;
 use crate::event::{ALL_NAMES, Event};
 use crate::history::Wants;
 use crate::metrics::{Closed, Protocol};
@@ -129,10 +130,12 @@ impl Streams {
         let at_once = subscription.cursor == Cursor::Live
             || subscription.opening != Opening::Plain
             || greeting.gap.is_some();
+        let snapshot = greeting.snapshot.as_ref();
+        let snapshot = snapshot.and_then(|(snapshot, moves)| snapshot.frame(*moves)).cloned();
         let key = self.subscribers.vacant_key();
         self.generations = self.generations.wrapping_add(1);
         let sink = Sink::Body(Protocol::Poll, None);
-        self.insert(key, sink, Framing::Bare, subscription, greeting.sent);
+        self.insert(key, sink, Framing::default(), subscription, greeting.sent);
         if let Some(replay) = greeting.replay {
             self.begin_replay(key, replay);
         }
@@ -141,7 +144,7 @@ impl Streams {
             generation: self.generations,
             after: greeting.sent,
             gap: greeting.gap,
-            snapshot: greeting.snapshot,
+            snapshot,
             at_once,
         })
     }

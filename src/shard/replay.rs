@@ -186,12 +186,13 @@ impl Streams {
         if let Some(page) = self.pages.find(&wanted, self.tick) {
             return page;
         }
-        let wants = self.audiences[audience].wants();
+        let of = &self.audiences[audience];
+        let (wants, writer) = (of.wants(), of.writer(framing));
         let upto = if past == Past::Retained { values_to } else { self.applied };
         let now = self.now;
         let page =
             self.hub.page(PageRequest { wants, past, place, upto, bounds: Encoded::BOUNDS }, now);
-        self.pages.add(Encoded::new(wanted, page, self.tick))
+        self.pages.add(Encoded::new(wanted, page, &writer, self.tick))
     }
 
     /// Notes that a gap is told; its bytes.
@@ -202,7 +203,7 @@ impl Streams {
         }
         let subscriber = &mut self.subscribers[key];
         let frame = self.routes[subscriber.route].control.gap(gap, true);
-        let bytes = subscriber.framing.shared(&frame);
+        let bytes = subscriber.framing.control(&frame);
         let backlog = subscriber.backlog.as_mut();
         let Some(replay) = backlog.and_then(|backlog| backlog.replay.as_mut()) else {
             return bytes;
@@ -251,7 +252,7 @@ impl Streams {
 
     /// What moves a client's cursor.
     pub(super) fn tell_cursor(&self, key: StreamKey, seq: u64) -> Bytes {
-        self.subscribers[key].framing.shared(&comment(self.hub.id(seq)))
+        self.subscribers[key].framing.control(&comment(self.hub.id(seq)))
     }
 
     /// Nothing lies between a stream and live any more.

@@ -12,13 +12,14 @@ use slab::Slab;
 
 use super::audience::{Audiences, StreamKey};
 use super::batch::Batches;
+use super::framing::Transfer;
 use super::index::AudienceKey;
 use super::pages::Pages;
 use super::poll_set::PollSet;
 use super::replay::Replay;
 use super::ring::{Displaced, Ring};
 use super::route::{StreamRoute, StreamRoutes};
-use super::subscriber::{Backlog, Framing, Phase, Sink, Subscriber};
+use super::subscriber::{Backlog, Phase, Sink, Subscriber};
 use super::wheel::{Tick, Wheel};
 use crate::config::schema::{Config, Slow};
 use crate::event::Event;
@@ -236,6 +237,7 @@ impl Streams {
         }
         // What it has not been told of its past, it is told when it comes back.
         self.end_replay(key, Replayed::Abandoned);
+        let told = self.audiences[self.subscribers[key].audience].told();
         self.leave_audience(key);
         let deadline = self.tick.plus_ms(ENDING_MS);
         let subscriber = &mut self.subscribers[key];
@@ -245,13 +247,14 @@ impl Streams {
 
         let mut closing = BytesMut::new();
         if let Some(end) = self.routes[subscriber.route].control.end(reason) {
-            closing.extend_from_slice(subscriber.framing.of(&end));
+            closing.extend_from_slice(&subscriber.framing.control(&end));
         }
-        if subscriber.framing == Framing::Chunked {
+        if subscriber.framing.transfer == Transfer::Chunked {
             closing.extend_from_slice(LAST_CHUNK);
         }
         let backlog = subscriber.backlog.get_or_insert_default();
         backlog.closing = Some(closing.freeze());
+        backlog.told = told;
         if subscriber.remaining == 0
             && let Some(ring) = backlog.ring.take()
         {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::event::{Destination, Event};
-use crate::sse::{Draft, Epoch, EventId, Fields};
+use crate::sse::{Draft, Epoch, EventId, Fields, Gzip};
 
 /// An event to everyone with `data_bytes` bytes of data.
 pub(super) fn event(seq: u64, data_bytes: usize) -> Arc<Event> {
@@ -22,7 +22,12 @@ pub(super) fn event_with_key(seq: u64, data_bytes: usize, key: u8) -> Arc<Event>
 #[cfg(not(tidegate_loom))]
 pub(super) fn kind() -> super::audience::Kind {
     let bounds = super::ring::RingBounds { frames_max: 256, bytes_max: 1 << 20 };
-    super::audience::Kind { route: crate::subscribe::RouteId::default(), broadcast: true, bounds }
+    super::audience::Kind {
+        route: crate::subscribe::RouteId::default(),
+        broadcast: true,
+        tells_topics: false,
+        bounds,
+    }
 }
 
 /// An event to some topics.
@@ -39,5 +44,14 @@ fn make(seq: u64, data: &str, to: Destination, conflate: Option<Box<str>>) -> Ar
     let frame = Draft::new(&Fields { data, ..Fields::default() })
         .seal(EventId { epoch: Epoch::new(0), seq });
     let accepted = Instant::now();
-    Arc::new(Event { seq, to, frame, accepted, expires: None, is_last: false, conflate })
+    Arc::new(Event {
+        seq,
+        to,
+        frame,
+        gzip: Gzip::default(),
+        accepted,
+        expires: None,
+        is_last: false,
+        conflate,
+    })
 }

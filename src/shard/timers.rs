@@ -88,7 +88,7 @@ impl Streams {
         let pending = self.audiences[subscriber.audience].log.end() > subscriber.cursor;
         match (&mut subscriber.sink, &mut subscriber.backlog) {
             (Sink::Socket { socket, .. }, None) if !pending => {
-                let bytes = subscriber.framing.shared(&frame);
+                let bytes = subscriber.framing.control(&frame);
                 match write(socket, &[IoSlice::new(&bytes)]) {
                     Written::All => {
                         subscriber.sent = head;
@@ -109,7 +109,7 @@ impl Streams {
                     && backlog.replay.is_none()
                     && backlog.ring.as_ref().is_none_or(|ring| ring.is_empty() && !ring.owes());
                 if idle {
-                    backlog.unfinished = subscriber.framing.shared(&frame);
+                    backlog.unfinished = subscriber.framing.control(&frame);
                     if let Some(waker) = waker.take() {
                         waker.wake();
                     }

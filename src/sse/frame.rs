@@ -174,13 +174,18 @@ pub struct Frame {
 impl Frame {
     /// Several events that are written together, at least one: a frame of all of them, and one chunk.
     pub fn joined(frames: &[Self]) -> Self {
-        debug_assert!(!frames.is_empty(), "a chunk without a byte ends the body");
-        let size: usize = frames.iter().map(|frame| frame.bare_bytes().len()).sum();
+        Self::of(frames.iter().map(Self::bare_bytes))
+    }
+
+    /// A frame of these bytes, at least one.
+    pub(super) fn of<'a>(pieces: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
+        let size: usize = pieces.clone().map(<[u8]>::len).sum();
+        debug_assert!(size > 0, "a chunk without a byte ends the body");
         let mut chunk = format!("{size:x}\r\n").into_bytes();
         let bare_at = chunk.len() as u8;
         chunk.reserve_exact(size + CRLF.len());
-        for frame in frames {
-            chunk.extend_from_slice(frame.bare_bytes());
+        for piece in pieces {
+            chunk.extend_from_slice(piece);
         }
         chunk.extend_from_slice(CRLF);
         Self { chunk: chunk.into(), bare_at }
@@ -248,6 +253,12 @@ impl Frame {
 /// A comment that moves the client's cursor.
 pub fn comment(id: EventId) -> Frame {
     Draft::comment().seal(id)
+}
+
+/// A comment that tells an event's topic, which comes right behind it. Not an event of its own: no empty
+/// line ends it.
+pub fn remark(topic: &str) -> Frame {
+    Frame::of([": topic ", topic, "\n"].map(str::as_bytes).into_iter())
 }
 
 /// A reconnect delay, and a cursor if there is one: no event is dispatched.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HeaderMap;
+use http::header::{CONTENT_ENCODING, HeaderMap, HeaderValue, VARY};
 use http::request::Parts;
 
 use super::accept::{Form, form};
@@ -14,6 +14,7 @@ use crate::config::units::Interval;
 use crate::event::EventNames;
 use crate::hook::{Grant, Snapshot};
 use crate::interest::Interest;
+use crate::media::accepts_gzip;
 use crate::query;
 use crate::sse::{Cursor, LAST_EVENT_ID};
 use crate::topic::{Filter, TOPIC_BYTES_MAX, TopicError};
@@ -36,6 +37,8 @@ pub struct Subscription {
     pub max_duration: Option<Duration>,
     /// Be a long poll: answered once, with what there is after this time at the latest.
     pub poll: Option<Duration>,
+    /// Be compressed.
+    pub gzip: bool,
     /// Header fields of the response beside those of every stream.
     pub fields: HeaderMap,
     /// How the stream begins.
@@ -219,7 +222,7 @@ pub(super) fn parse(
     settings: &Stream,
     mut filters: Vec<Filter>,
     head: &Parts,
-    fields: HeaderMap,
+    mut fields: HeaderMap,
 ) -> Result<Subscription, SubscribeError> {
     let form = form(&head.headers).ok_or(SubscribeError::NotAcceptable)?;
     let mut wait = settings.poll_wait.0;
@@ -245,6 +248,14 @@ pub(super) fn parse(
         cursor = header;
     }
     let poll = (form == Form::Poll).then_some(wait);
+    let may_be_compressed = settings.compress && form == Form::Stream;
+    let gzip = may_be_compressed && accepts_gzip(&head.headers);
+    if may_be_compressed {
+        fields.append(VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    if gzip {
+        fields.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     Ok(Subscription {
         route,
         filters: filters.into(),
@@ -253,6 +264,7 @@ pub(super) fn parse(
         limit,
         max_duration,
         poll,
+        gzip,
         fields,
         opening: Opening::Plain,
         grant: None,

@@ -10,7 +10,7 @@ use matchit::{Params, Router};
 use super::cors;
 use super::parameters::{Parameters, Values};
 use super::request::{Opening, SubscribeError, Subscription, cursor_of, parse, topics_of};
-use crate::config::schema::{HeartbeatKind, Stream, StreamRoute};
+use crate::config::schema::{HeartbeatKind, Stream, StreamRoute, TopicField};
 use crate::config::web::{HostPattern, without_port};
 use crate::event::EventNames;
 use crate::interest::Interest;
@@ -119,6 +119,7 @@ impl Routes {
             limit: None,
             max_duration: None,
             poll: None,
+            gzip: false,
             fields,
             opening: Opening::Plain,
             grant: None,
@@ -153,6 +154,7 @@ impl Route {
         settings.heartbeat_kind = HeartbeatKind::Comment;
         settings.resume = true;
         settings.broadcast = false;
+        settings.topic_field = TopicField::None;
         let parameters = Parameters::new(&StreamRoute::events());
         Self { id: RouteId::at(index), settings, parameters, topics_from_query: true }
     }

@@ -7,7 +7,7 @@ use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 use tidegate::config::schema::{
     Balance, Certificate, ClientAuth, Control, ControlChanges, Cors, HeartbeatKind, History,
     HistoryOverride, HostHeader, Log, LogFormat, Mailbox, Parameter, Proxy, Publish, Route, Server,
-    Slow, Source, Sources, Store, Stream, StreamRoute, Tls, TlsVersion, Upstream,
+    Slow, Source, Sources, Store, Stream, StreamRoute, Tls, TlsVersion, TopicField, Upstream,
 };
 use tidegate::config::template::{PathTemplate, Pattern, TopicTemplate};
 use tidegate::config::units::{Bytes, Fsync, Interval};
@@ -110,9 +110,17 @@ fn stream() -> impl Strategy<Value = Stream> {
     let beats = (interval(), heartbeat_kind(), any::<String>());
     let limits = (count(), bytes(), slow(), count());
     let times = [(); 4].map(|()| interval());
-    let flags = any::<[bool; 2]>();
+    let flags = (any::<[bool; 3]>(), topic_field());
     (beats, times, limits, flags, prop::collection::vec(route(), 0..3), cors(), control).prop_map(
-        |(beats, times, limits, [resume, broadcast], routes, cors, control)| {
+        |(
+            beats,
+            times,
+            limits,
+            ([resume, broadcast, compress], topic_field),
+            routes,
+            cors,
+            control,
+        )| {
             let [max_lifetime, retry, poll_wait, poll_wait_max] = times;
             let (heartbeat, heartbeat_kind, heartbeat_data) = beats;
             let (ring_frames_max, ring_bytes_max, slow, topics_max) = limits;
@@ -130,6 +138,8 @@ fn stream() -> impl Strategy<Value = Stream> {
                 poll_wait_max,
                 resume,
                 broadcast,
+                topic_field,
+                compress,
                 routes,
                 cors,
                 control,
@@ -146,6 +156,10 @@ fn slow() -> impl Strategy<Value = Slow> {
     prop_oneof![Just(Slow::DropOldest), Just(Slow::CatchUp), Just(Slow::Disconnect)]
 }
 
+fn topic_field() -> impl Strategy<Value = TopicField> {
+    prop_oneof![Just(TopicField::Comment), Just(TopicField::None)]
+}
+
 fn cors() -> impl Strategy<Value = Cors> {
     let origin = "(\\*|https?://[a-z]{1,8}(\\.[a-z]{2})?(:[1-9][0-9]{0,3})?)";
     let origins = prop::collection::vec(origin.prop_map(read::<AllowedOrigin>), 0..3);
@@ -160,7 +174,7 @@ fn route() -> impl Strategy<Value = StreamRoute> {
     let beats = (of(interval()), of(heartbeat_kind()), of(any::<String>()));
     let times = (of(interval()), of(interval()));
     let limits = (of(count()), of(bytes()), of(slow()), of(count()));
-    let flags = (of(any::<bool>()), of(any::<bool>()));
+    let flags = (of(any::<bool>()), of(any::<bool>()), of(any::<bool>()), of(topic_field()));
     let control = any::<[Option<String>; 4]>()
         .prop_map(|[hello, heartbeat, gap, end]| ControlChanges { hello, heartbeat, gap, end });
     let pattern = "[a-z]{1,4}|\\[0-9\\]\\+".prop_map(read::<Pattern>);
@@ -170,8 +184,8 @@ fn route() -> impl Strategy<Value = StreamRoute> {
     let changes = (beats, times, limits, flags, of(cors()), control);
     (host(), path, topics, changes, parameters, (of(auth()), of(snapshot()))).prop_map(
         |(host, path, (topics, topics_from_query), changes, parameters, (auth, snapshot))| {
-            let (beats, (max_lifetime, retry), limits, (resume, broadcast), cors, control) =
-                changes;
+            let (beats, (max_lifetime, retry), limits, flags, cors, control) = changes;
+            let (resume, broadcast, compress, topic_field) = flags;
             let (heartbeat, heartbeat_kind, heartbeat_data) = beats;
             let (ring_frames_max, ring_bytes_max, slow, topics_max) = limits;
             StreamRoute {
@@ -190,6 +204,8 @@ fn route() -> impl Strategy<Value = StreamRoute> {
                 topics_max,
                 resume,
                 broadcast,
+                topic_field,
+                compress,
                 cors,
                 control,
                 parameters,
