@@ -4,20 +4,21 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::floods::{self, FrameMeter};
 use super::guard::{Guard, Place, Refusal};
 use crate::pace::Pace;
+use crate::proxy::Interims;
 
 /// What an HTTP/1 connection and its socket tell each other.
 pub(super) struct Watch {
@@ -35,6 +36,10 @@ pub(super) struct Watch {
     /// How fast the client takes responses, and whether this one has to be taken at that pace.
     pace: RefCell<Pace>,
     pub(super) is_paced: Cell<bool>,
+    /// Interim responses that are to be written,
+    pub(super) interims: Interims,
+    /// and what is left of those that were begun.
+    begun: RefCell<Bytes>,
 }
 
 impl Watch {
@@ -48,6 +53,27 @@ impl Watch {
             is_full: Cell::new(false),
             pace: RefCell::new(pace),
             is_paced: Cell::new(false),
+            interims: Interims::default(),
+            begun: RefCell::default(),
+        }
+    }
+
+    /// Waits until the client has been sent all interim responses: the response comes behind them.
+    pub(super) async fn interims_written(&self) {
+        poll_fn(|_| match self.interims.is_empty() && self.begun.borrow().is_empty() {
+            true => Poll::Ready(()),
+            // Who has written the last of them wakes the connection's task.
+            false => Poll::Pending,
+        })
+        .await;
+    }
+
+    /// Has the interim responses written. Only while hyper's write buffer is empty: so they come between
+    /// two of its messages, and not within one.
+    fn begin_interims(&self) {
+        if !self.interims.is_empty() && self.begun.borrow().is_empty() {
+            self.begun.replace(self.interims.take());
+            self.is_paced.set(true);
         }
     }
 
@@ -250,12 +276,34 @@ impl<I: AsyncRead + Unpin> AsyncRead for Sniffed<I> {
     }
 }
 
+impl<I: AsyncWrite + Unpin> Sniffed<I> {
+    /// Writes what was begun of interim responses: nothing may come before the rest of that.
+    fn poll_write_begun(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Inspector::Guard(watch) = &self.inspector else { return Poll::Ready(Ok(())) };
+        let mut begun = watch.begun.borrow_mut();
+        while !begun.is_empty() {
+            let written = Pin::new(&mut self.inner).poll_write(cx, &begun);
+            watch.note_written(&written);
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => begun.advance(count),
+            }
+            if begun.is_empty() {
+                // The response may be ready, and waits for this.
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sniffed<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_write_begun(cx))?;
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.inspector.note_written(&written);
         written
@@ -266,6 +314,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sniffed<I> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_write_begun(cx))?;
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
         self.inspector.note_written(&written);
         written
@@ -276,6 +325,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sniffed<I> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Inspector::Guard(watch) = &self.inspector {
+            watch.begin_interims();
+        }
+        ready!(self.poll_write_begun(cx))?;
         if let Inspector::Guard(watch) = &self.inspector {
             watch.flushed.set(true);
             watch.unsent.set(0);

@@ -24,7 +24,7 @@ use crate::hook::Hooks;
 use crate::http::{Answer, Handler, Options, Outcome, RequestBody, Takeover, public, serve};
 use crate::metrics::{Protocol, ShardMetrics};
 use crate::net::{self, Peer, Scheme, Transport, proxy_protocol};
-use crate::proxy::Proxy;
+use crate::proxy::{Interims, Proxy};
 use crate::subscribe::{Routes, Subscription};
 use crate::tls::ServerTls;
 
@@ -216,11 +216,12 @@ impl Handler for Public {
         head: Parts,
         body: &mut RequestBody,
         peer: &Peer,
+        interims: Option<&Interims>,
     ) -> Answer<StreamBody> {
         if let Some(found) = self.routes.find(&head) {
             return public::subscribe(&found, &head, body, &self.hooks, &self.metrics).await;
         }
-        public::forward(&self.proxy, &self.routes, &head, body, peer).await
+        public::forward(&self.proxy, &self.routes, &head, body, peer, interims).await
     }
 
     fn open(&self, subscription: Subscription) -> Response<StreamBody> {

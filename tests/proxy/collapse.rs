@@ -13,7 +13,7 @@ use crate::support::{
 /// Long enough for a request that should not come to have come.
 const QUIET: Duration = Duration::from_millis(200);
 
-fn sharing(origin: &Origin) -> Gateway {
+pub(crate) fn sharing(origin: &Origin) -> Gateway {
     let url = origin.url();
     Gateway::builder()
         .config(&format!(
@@ -24,7 +24,7 @@ fn sharing(origin: &Origin) -> Gateway {
 }
 
 /// The head of an event stream that is shared under a key.
-fn shared(key: &str) -> String {
+pub(crate) fn shared(key: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntidegate-collapse: {key}\r\n\
          access-control-allow-origin: https://app.example\r\nset-cookie: for=one\r\n\r\n"
