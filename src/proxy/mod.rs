@@ -205,7 +205,8 @@ impl Proxy {
         if matches!(cursor, Some(Cursor::At(_))) {
             head.headers.remove(LAST_EVENT_ID);
         }
-        let leader = match self.plan.shared_streams.turn(ask).await {
+        let longest = asking.route.group.limits.response_timeout;
+        let leader = match self.plan.shared_streams.turn(ask, longest).await {
             Turn::Join(seat) => return Ok(Reply::Shared(seat)),
             Turn::Lead(leader) => Some(leader),
             Turn::Alone => None,
@@ -220,7 +221,8 @@ impl Proxy {
         let (leader, key, response) = match (leader, key, answered) {
             (Some(leader), Some(key), Ok(Exchange::Response(response))) => (leader, key, response),
             (leader, _, answered) => {
-                if let Some(leader) = leader {
+                // Where the server has failed, the next one asks, and not all at once.
+                if let Some(leader) = leader.filter(|_| !collapse::has_failed(&answered)) {
                     leader.keep();
                 }
                 return answered.map(Reply::Own);
