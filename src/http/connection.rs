@@ -394,11 +394,13 @@ async fn serve_http1<H: Handler>(
 /// Closes so that the last response arrives: to close a socket with unread bytes is to reset it,
 /// and a reset overtakes what was sent before (RFC 9112, 9.6).
 pub async fn close(mut stream: Transport) {
-    if stream.shutdown().await.is_err() {
-        return;
-    }
-    let mut discarded = [0; 1024];
-    let drained = async { while matches!(stream.read(&mut discarded).await, Ok(1..)) {} };
+    let closed = async {
+        // Over TLS also what the socket has not taken yet, of which a slow reader takes its time.
+        if stream.shutdown().await.is_ok() {
+            let mut discarded = [0; 1024];
+            while matches!(stream.read(&mut discarded).await, Ok(1..)) {}
+        }
+    };
     // Whether it was in time does not matter: either way the socket closes now.
-    let _ = timeout(LINGER, drained).await;
+    let _ = timeout(LINGER, closed).await;
 }

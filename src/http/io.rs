@@ -17,6 +17,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::floods::{self, FrameMeter};
 use super::guard::{Guard, Place, Refusal};
+use crate::net::Transport;
 use crate::pace::Pace;
 use crate::proxy::Interims;
 
@@ -85,11 +86,12 @@ impl Watch {
         }
     }
 
-    fn note_written(&self, written: &Poll<io::Result<usize>>) {
-        self.is_full.set(written.is_pending());
-        if let Poll::Ready(Ok(bytes)) = written {
+    /// The socket has taken so many bytes, and takes no more for now if it `is_full`.
+    fn note_taken(&self, bytes: usize, is_full: bool) {
+        self.is_full.set(is_full);
+        if bytes > 0 {
             self.wrote.set(true);
-            self.pace.borrow_mut().note(*bytes, Instant::now);
+            self.pace.borrow_mut().note(bytes, Instant::now);
         }
     }
 
@@ -132,8 +134,10 @@ const STAND_IN: &[u8] = b"GET * HTTP/1.1\r\nconnection: close\r\n\r\n";
 /// For a HEAD request, whose answer has no body.
 const STAND_IN_FOR_HEAD: &[u8] = b"HEAD * HTTP/1.1\r\nconnection: close\r\n\r\n";
 
-pub(super) struct Sniffed<I> {
-    inner: I,
+pub(super) struct Sniffed {
+    inner: Transport,
+    /// Of the bytes that it has taken over TLS, those that are accounted for.
+    accounted: u64,
     /// Read, and not passed on yet: what is left of the first bytes, and then at most a head or a
     /// line of which the rest has not come. Without an allocation when it is empty.
     held: BytesMut,
@@ -144,15 +148,17 @@ pub(super) struct Sniffed<I> {
     linger: Option<Pin<Box<Sleep>>>,
 }
 
-impl<I> Sniffed<I> {
-    pub(super) fn new(prefix: BytesMut, inner: I, inspector: Inspector) -> Self {
-        let mut sniffed = Self { inner, held: prefix, passed: 0, inspector, linger: None };
+impl Sniffed {
+    pub(super) fn new(prefix: BytesMut, inner: Transport, inspector: Inspector) -> Self {
+        let accounted = inner.taken().unwrap_or_default();
+        let mut sniffed =
+            Self { inner, accounted, held: prefix, passed: 0, inspector, linger: None };
         sniffed.passed = sniffed.inspect_held();
         sniffed
     }
 
     /// The socket, and what was read from it and hyper has not got.
-    pub(super) fn into_parts(self) -> (I, BytesMut) {
+    pub(super) fn into_parts(self) -> (Transport, BytesMut) {
         (self.inner, self.held)
     }
 
@@ -219,15 +225,6 @@ impl Inspector {
             Self::Meter(meter, _) => meter.is_flooded().then_some(Poll::Pending),
         }
     }
-
-    /// What the socket made of some bytes.
-    fn note_written(&mut self, written: &Poll<io::Result<usize>>) {
-        match (self, written) {
-            (Self::Guard(watch), _) => watch.note_written(written),
-            (Self::Meter(meter, _), Poll::Ready(Ok(bytes))) => meter.sent(*bytes),
-            _ => {}
-        }
-    }
 }
 
 fn stand_in(refusal: &Refusal) -> &'static [u8] {
@@ -239,7 +236,7 @@ fn stand_in(refusal: &Refusal) -> &'static [u8] {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Sniffed<I> {
+impl AsyncRead for Sniffed {
     /// Reads into hyper's buffer and inspects what came there: only the part of a head or line that
     /// comes in pieces is ever copied.
     fn poll_read(
@@ -276,15 +273,41 @@ impl<I: AsyncRead + Unpin> AsyncRead for Sniffed<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> Sniffed<I> {
+impl Sniffed {
+    /// So many bytes were written, and the transport takes no more for now if it `is_full`.
+    fn note_written(&mut self, bytes: usize, is_full: bool) {
+        match &mut self.inspector {
+            Inspector::Guard(watch) => {
+                let taken = self.inner.taken().map_or(bytes, |taken| {
+                    (taken - std::mem::replace(&mut self.accounted, taken)) as usize
+                });
+                watch.note_taken(taken, is_full);
+            }
+            Inspector::Meter(meter, _) => meter.sent(bytes),
+        }
+    }
+
+    fn poll_write_noted(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        let bytes = if let Poll::Ready(Ok(bytes)) = &written { *bytes } else { 0 };
+        self.note_written(bytes, written.is_pending());
+        written
+    }
+
     /// Writes what was begun of interim responses: nothing may come before the rest of that.
     fn poll_write_begun(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Inspector::Guard(watch) = &self.inspector else { return Poll::Ready(Ok(())) };
+        if watch.begun.borrow().is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let watch = Rc::clone(watch);
         let mut begun = watch.begun.borrow_mut();
         while !begun.is_empty() {
-            let written = Pin::new(&mut self.inner).poll_write(cx, &begun);
-            watch.note_written(&written);
-            match ready!(written)? {
+            match ready!(self.poll_write_noted(cx, &[IoSlice::new(&begun)]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 count => begun.advance(count),
             }
@@ -297,16 +320,13 @@ impl<I: AsyncWrite + Unpin> Sniffed<I> {
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sniffed<I> {
+impl AsyncWrite for Sniffed {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_write_begun(cx))?;
-        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.inspector.note_written(&written);
-        written
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -315,9 +335,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sniffed<I> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_write_begun(cx))?;
-        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
-        self.inspector.note_written(&written);
-        written
+        self.poll_write_noted(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -333,7 +351,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sniffed<I> {
             watch.flushed.set(true);
             watch.unsent.set(0);
         }
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        // In the clear there is nothing to flush.
+        if self.inner.taken().is_some() {
+            self.note_written(0, flushed.is_pending());
+        }
+        flushed
     }
 
     /// An HTTP/1 connection is taken apart before it closes, and then lingers. hyper has no such way

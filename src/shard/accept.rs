@@ -23,7 +23,7 @@ use super::{Lifecycle, LifecycleWatch};
 use crate::hook::Hooks;
 use crate::http::{Answer, Handler, Options, Outcome, RequestBody, Takeover, public, serve};
 use crate::metrics::{Protocol, ShardMetrics};
-use crate::net::{self, Peer, Scheme, Transport, proxy_protocol};
+use crate::net::{self, Peer, Scheme, Tally, Transport, proxy_protocol};
 use crate::proxy::{Interims, Proxy};
 use crate::subscribe::{Routes, Subscription};
 use crate::tls::ServerTls;
@@ -178,7 +178,7 @@ async fn handshake(
     stream: TcpStream,
     (acceptor, longest): (TlsAcceptor, Duration),
 ) -> Option<Transport> {
-    match timeout(longest, acceptor.accept(stream)).await {
+    match timeout(longest, acceptor.accept(Tally::new(stream))).await {
         Ok(Ok(stream)) => Some(Transport::Sealed(Box::new(stream.into()))),
         Ok(Err(error)) => {
             tracing::debug!(%error, "a TLS handshake failed");
