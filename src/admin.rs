@@ -19,6 +19,7 @@ use crate::http::{
 };
 use crate::metrics::{Metrics, Standing};
 use crate::net::Peer;
+use crate::proxy::Interims;
 use crate::subscribe::Subscription;
 
 /// A shard that has not turned for this long is broken: its loop turns every second.
@@ -53,6 +54,7 @@ impl Handler for Admin {
         head: Parts,
         body: &mut RequestBody,
         _: &Peer,
+        _: Option<&Interims>,
     ) -> Answer<NoStream> {
         Answer::Response(self.answer(&head, body).await)
     }

@@ -15,7 +15,7 @@ use crate::error::Problem;
 use crate::hook::Hooks;
 use crate::metrics::ShardMetrics;
 use crate::net::Peer;
-use crate::proxy::{Download, Exchange, Proxy, ProxyError, Reply};
+use crate::proxy::{Download, Exchange, Interims, Proxy, ProxyError, Reply};
 use crate::subscribe::{Found, Routes, Subscription};
 
 /// Header fields of every stream, apart from what each HTTP version adds.
@@ -85,9 +85,10 @@ pub async fn forward<S>(
     head: &Parts,
     body: &mut RequestBody,
     peer: &Peer,
+    interims: Option<&Interims>,
 ) -> Answer<S> {
     let has_body = !body.is_end_stream();
-    let asking = match proxy.prepare(head, has_body, peer) {
+    let asking = match proxy.prepare(head, has_body, peer, interims) {
         Ok(Some(asking)) => asking,
         Ok(None) => return Answer::Response(no_content()),
         Err(ProxyError::NoRoute) => return Answer::Response(not_found(head.uri.path())),

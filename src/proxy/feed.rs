@@ -130,7 +130,7 @@ impl Feed {
     }
 
     async fn ask(&self) -> Result<Exchange, ProxyError> {
-        let asking = self.proxy.prepare(&self.head, false, &self.peer)?;
+        let asking = self.proxy.prepare(&self.head, false, &self.peer, None)?;
         asking.ok_or(ProxyError::NoRoute)?.send(None).await
     }
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use http::header::{
-    CONNECTION, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS, TE,
-    TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    MAX_FORWARDS, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
@@ -200,6 +200,15 @@ pub(super) fn to_client(head: &mut response::Parts, route: &Route, upgrade: Opti
         headers.insert(UPGRADE, protocol);
     }
     head.version = Version::HTTP_11;
+}
+
+/// Makes the fields of a server's interim response (1xx) those of one to the client. What the route adds
+/// belongs to its response. It has no content, and so no length (RFC 9110, 8.6).
+pub(super) fn interim_to_client(headers: &mut HeaderMap, version: Version, route: &Route) {
+    remove(headers, is_hop_by_hop);
+    headers.remove(CONTENT_LENGTH);
+    add_via(headers, version);
+    change(headers, &route.rules.response_remove, &BTreeMap::new());
 }
 
 /// What the server is asked for: always a path, since that is what a server that is no proxy expects.

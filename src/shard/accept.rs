@@ -24,8 +24,8 @@ use super::{Lifecycle, LifecycleWatch};
 use crate::hook::Hooks;
 use crate::http::{Answer, Handler, Options, Outcome, RequestBody, Takeover, public, serve};
 use crate::metrics::{Protocol, ShardMetrics};
-use crate::net::{self, Peer, Scheme, Transport, proxy_protocol};
-use crate::proxy::Proxy;
+use crate::net::{self, Peer, Scheme, Tally, Transport, proxy_protocol};
+use crate::proxy::{Interims, Proxy};
 use crate::subscribe::{Routes, Subscription};
 use crate::tls::ServerTls;
 
@@ -179,7 +179,7 @@ async fn handshake(
     stream: TcpStream,
     (acceptor, longest): (TlsAcceptor, Duration),
 ) -> Option<Transport> {
-    match timeout(longest, acceptor.accept(stream)).await {
+    match timeout(longest, acceptor.accept(Tally::new(stream))).await {
         Ok(Ok(stream)) => Some(Transport::Sealed(Box::new(stream.into()))),
         Ok(Err(error)) => {
             tracing::debug!(%error, "a TLS handshake failed");
@@ -217,6 +217,7 @@ impl Handler for Public {
         head: Parts,
         body: &mut RequestBody,
         peer: &Peer,
+        interims: Option<&Interims>,
     ) -> Answer<StreamBody> {
         if let Some(found) = self.routes.find(&head) {
             let answer = public::subscribe(&found, &head, body, &self.hooks, &self.metrics).await;
@@ -232,7 +233,7 @@ impl Handler for Public {
                 answer => answer,
             };
         }
-        public::forward(&self.proxy, &self.routes, &head, body, peer).await
+        public::forward(&self.proxy, &self.routes, &head, body, peer, interims).await
     }
 
     fn open(&self, subscription: Subscription) -> Response<StreamBody> {
