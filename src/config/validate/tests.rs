@@ -1,7 +1,8 @@
 //! One broken rule at a time, and what it says.
 
 use super::*;
-use crate::config::schema::HeartbeatKind;
+use crate::config::schema::{HeartbeatKind, Stream};
+use crate::config::web::OptionalUrl;
 
 type Change = fn(&mut Config);
 
@@ -285,6 +286,22 @@ fn a_routes_topics_and_parameters_fit_together() {
     ] {
         let messages = with_routes(&format!("[[routes]]\n{text}\n"));
         assert_eq!(messages, [format!("`stream.routes[0]{fault}")]);
+    }
+}
+
+#[test]
+fn a_hook_at_a_path_needs_the_proxys_upstream() {
+    for hook in ["auth", "snapshot"] {
+        let text = format!("[[routes]]\npath = '/a'\ntopics = ['a']\n{hook} = {{ url = '/b' }}\n");
+        let fault = format!(
+            "`stream.routes[0].{hook}.url` is a path on `proxy.upstream`, which is empty: set that, or \
+             give the whole URL"
+        );
+        assert_eq!(with_routes(&text), [fault]);
+        let stream: Stream = toml::from_str(&text).unwrap();
+        let upstream: OptionalUrl = "http://127.0.0.1:3000".to_owned().try_into().unwrap();
+        let set = |c: &mut Config| (c.stream, c.proxy.upstream) = (stream, upstream);
+        assert!(broken(set).is_empty());
     }
 }
 
