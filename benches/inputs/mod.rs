@@ -44,6 +44,7 @@ pub(crate) fn event(to: Destination) -> Event {
         frame: draft(DATA_BYTES).seal(id()),
         accepted: Instant::now(),
         expires: None,
+        conflate: None,
         is_last: false,
     }
 }
@@ -53,7 +54,15 @@ pub(crate) fn shared_events(count: usize) -> Vec<Arc<Event>> {
 }
 
 pub(crate) fn submission(to: Destination) -> Submission {
-    Submission { to, draft: draft(DATA_BYTES), ttl: None, retain: None, key: None, is_last: false }
+    Submission {
+        to,
+        draft: draft(DATA_BYTES),
+        ttl: None,
+        retain: None,
+        key: None,
+        conflate: None,
+        is_last: false,
+    }
 }
 
 pub(crate) fn filters<'a>(texts: impl IntoIterator<Item = &'a str>) -> Box<[Filter]> {

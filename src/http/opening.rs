@@ -50,7 +50,11 @@ async fn ask(
         subscription.filters.clone_from(topics);
     }
     let wanted = Wanted {
-        of: Wants { filters: &subscription.filters, everyone: settings.broadcast },
+        of: Wants {
+            filters: &subscription.filters,
+            everyone: settings.broadcast,
+            names: &subscription.names,
+        },
         cursor: subscription.cursor,
         resumes: settings.resume,
     };

@@ -149,7 +149,15 @@ impl Recovery {
         let (to, frame) = (self.destination(record)?, Frame::from_chunk(record.frame)?);
         let accepted = self.clock.instant(record.accepted_ms);
         let expires = record.expires_ms.map(|ms| self.clock.instant(ms));
-        Some(Event { seq: record.seq, to, frame, accepted, expires, is_last: false })
+        Some(Event {
+            seq: record.seq,
+            to,
+            frame,
+            accepted,
+            expires,
+            conflate: None,
+            is_last: false,
+        })
     }
 
     /// The log has been read. `read_again` shows records by their places, as

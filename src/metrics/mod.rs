@@ -60,6 +60,8 @@ pub struct ShardMetrics {
     pub events_delivered: Cell,
     /// Events not written to a matching stream, by reason, each stream counted.
     pub events_dropped: [Cell; Dropped::ALL.len()],
+    /// Events whose place in a ring a newer one has taken, each stream counted.
+    pub events_conflated: Cell,
     /// Gap events sent, by reason.
     pub gaps: [Cell; GapReason::ALL.len()],
     /// Replays that came to an end, by how.
@@ -139,10 +141,12 @@ pub enum Protocol {
     Http1,
     /// HTTP/2: a body inside hyper.
     Http2,
+    /// A long poll, over either.
+    Poll,
 }
 
 impl Protocol {
-    const ALL: [&'static str; 2] = ["http1", "http2"];
+    const ALL: [&'static str; 3] = ["http1", "http2", "poll"];
 }
 
 /// Which listener a connection came through.
@@ -262,12 +266,14 @@ pub enum Closed {
     Stuck,
     /// The client read too slowly where such clients are disconnected.
     Slow,
+    /// It was a long poll, and has its answer.
+    Answered,
 }
 
 impl Closed {
     /// Those of the reasons, and behind them the others.
-    const LABELS: [&'static str; EndReason::ALL.len() + 4] = {
-        let mut labels = ["client"; EndReason::ALL.len() + 4];
+    const LABELS: [&'static str; EndReason::ALL.len() + 5] = {
+        let mut labels = ["client"; EndReason::ALL.len() + 5];
         let mut at = 0;
         while at < EndReason::ALL.len() {
             labels[at] = EndReason::ALL[at].as_str();
@@ -276,6 +282,7 @@ impl Closed {
         labels[Self::Misuse.index()] = "misuse";
         labels[Self::Stuck.index()] = "stuck";
         labels[Self::Slow.index()] = "slow";
+        labels[Self::Answered.index()] = "answered";
         labels
     };
 
@@ -287,6 +294,7 @@ impl Closed {
             Self::Misuse => EndReason::ALL.len() + 1,
             Self::Stuck => EndReason::ALL.len() + 2,
             Self::Slow => EndReason::ALL.len() + 3,
+            Self::Answered => EndReason::ALL.len() + 4,
         }
     }
 }

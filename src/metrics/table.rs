@@ -98,7 +98,7 @@ pub const METRICS: &[Metric] = &[
     },
     Metric {
         name: "tidegate_subscribers",
-        help: "Streams open now, by protocol.",
+        help: "Streams open now, by protocol; a long poll is one until it is answered.",
         source: Source::GaugeBy("protocol", &Protocol::ALL, |shard, index| {
             shard.subscribers[index].get()
         }),
@@ -181,6 +181,12 @@ pub const METRICS: &[Metric] = &[
         name: "tidegate_events_delivered_total",
         help: "Events written to streams, once for each stream.",
         source: Source::Counter(|shard| shard.events_delivered.get()),
+    },
+    Metric {
+        name: "tidegate_events_conflated_total",
+        help: "Events that waited for a stream until a newer one with the same topics and conflation key \
+               took their place. These are no losses.",
+        source: Source::Counter(|shard| shard.events_conflated.get()),
     },
     Metric {
         name: "tidegate_events_dropped_total",

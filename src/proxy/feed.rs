@@ -148,6 +148,7 @@ impl Feed {
                 ttl: None,
                 retain: None,
                 key: None,
+                conflate: None,
                 is_last: message.is_none(),
             };
             match self.proxy.hub.publish_to_log(vec![event], Instant::now()).await {

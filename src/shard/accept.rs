@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::body::StreamBody;
 use super::places::{Permit, Places};
+use super::poll::LongPoll;
 use super::streams::Streams;
 use super::subscriber::Framing;
 use super::{Lifecycle, LifecycleWatch};
@@ -218,7 +219,15 @@ impl Handler for Public {
         peer: &Peer,
     ) -> Answer<StreamBody> {
         if let Some(found) = self.routes.find(&head) {
-            return public::subscribe(&found, &head, body, &self.hooks, &self.metrics).await;
+            let answer = public::subscribe(&found, &head, body, &self.hooks, &self.metrics).await;
+            return match answer {
+                Answer::Stream(subscription) if subscription.poll.is_some() => {
+                    let fields = subscription.fields.clone();
+                    let answer = LongPoll::new(Rc::clone(&self.streams), subscription).await;
+                    Answer::Response(public::poll_answer(answer, &fields))
+                }
+                answer => answer,
+            };
         }
         public::forward(&self.proxy, &self.routes, &head, body, peer).await
     }

@@ -149,7 +149,10 @@ impl Streams {
             && self.backlog(key).replay.is_some()
         {
             match self.next_of_past(key) {
-                Next::Control(control) => bytes.extend_from_slice(&control),
+                Next::Gap(gap, told_at) => {
+                    bytes.extend_from_slice(&self.tell_gap(key, &gap, told_at));
+                }
+                Next::Cursor(seq) => bytes.extend_from_slice(&self.tell_cursor(key, seq)),
                 Next::Page(page, frames) => {
                     bytes.extend_from_slice(page.first(frames));
                     self.advance_in_past(key, &page, frames);

@@ -30,6 +30,7 @@ mod model_tests;
 mod open;
 mod pages;
 mod places;
+mod poll;
 mod poll_set;
 mod replay;
 mod ring;

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use mio::net::TcpStream;
 
-use super::audience::StreamKey;
+use super::audience::{Selection, StreamKey};
 use super::places::Permit;
 use super::replay::Replay;
 use super::streams::{Streams, protocol};
@@ -26,12 +26,14 @@ use crate::subscribe::{Opening, RouteId, Subscription};
 
 /// The first frames of a stream, the place they leave it at, and what of the past comes after them.
 #[derive(Default)]
-struct Greeting {
+pub(super) struct Greeting {
     frames: [Option<Frame>; 2],
+    /// The loss that is among them.
+    pub(super) gap: Option<Gap>,
     /// Behind them, shared with all streams that get the same.
     snapshot: Option<Frame>,
-    sent: u64,
-    replay: Option<Replay>,
+    pub(super) sent: u64,
+    pub(super) replay: Option<Replay>,
 }
 
 impl Streams {
@@ -130,7 +132,7 @@ impl Streams {
         }
     }
 
-    fn insert(
+    pub(super) fn insert(
         &mut self,
         key: StreamKey,
         sink: Sink,
@@ -139,18 +141,29 @@ impl Streams {
         sent: u64,
     ) {
         let protocol = protocol(&sink);
-        let Subscription { route: route_id, filters, limit, max_duration, interest, grant, .. } =
-            subscription;
+        let Subscription {
+            route: route_id,
+            filters,
+            names,
+            limit,
+            max_duration,
+            poll,
+            interest,
+            grant,
+            ..
+        } = subscription;
+        let longest = [max_duration, poll].into_iter().flatten().min();
         let opened = self.tick;
         let expires = grant.as_ref().and_then(|grant| grant.ends);
-        let (ends, end_reason) = self.lifetime(route_id, max_duration, expires);
-        let route = &self.routes[route_id];
-        let audience_key = self.audiences.find_or_make(route.kind(route_id), filters);
+        let (ends, end_reason) = self.lifetime(route_id, longest, expires);
+        let kind = self.routes[route_id].kind(route_id);
+        let heartbeat_ms = self.routes[route_id].heartbeat_ms;
+        let audience_key = self.audiences.find_or_make(kind, Selection { filters, names });
         if let Some(interest) = interest {
             self.interests.insert(audience_key, interest);
         }
         // As if last heard some time ago, so that streams which open together do not beat together.
-        let half_a_beat = Tick::at_ms(route.heartbeat_ms.unwrap_or(0) / 2);
+        let half_a_beat = Tick::at_ms(heartbeat_ms.unwrap_or(0) / 2);
         let heard = Tick(opened.0.saturating_sub(fastrand::u32(0..=half_a_beat.0)));
         let audience = &mut self.audiences[audience_key];
         let stored = self.subscribers.insert(Subscriber {
@@ -182,7 +195,7 @@ impl Streams {
     }
 
     /// What a new stream is told first.
-    fn greet(&mut self, subscription: &Subscription) -> Greeting {
+    pub(super) fn greet(&mut self, subscription: &Subscription) -> Greeting {
         match &subscription.opening {
             Opening::Plain => self.greet_by_cursor(subscription),
             Opening::Snapshot(snapshot) => self.greet_with(snapshot, subscription),
@@ -212,7 +225,8 @@ impl Streams {
                     && (id.seq == head || (id.seq < head && route.resume)) =>
             {
                 let place = Place::after(id.seq);
-                let wants = Wants { filters: &subscription.filters, everyone: route.broadcast };
+                let Subscription { filters, names, .. } = subscription;
+                let wants = Wants { filters, everyone: route.broadcast, names };
                 let lost = self.hub.lost(wants, place, head, self.now);
                 (lost.is_none(), id.seq, None)
             }
@@ -232,7 +246,7 @@ impl Streams {
             Some(self.hello(subscription, sent, resumed, moves_cursor)),
             told.map(|gap| self.gap(subscription, &gap, true)),
         ];
-        Greeting { frames, snapshot: None, sent, replay }
+        Greeting { frames, gap: told, snapshot: None, sent, replay }
     }
 
     /// A client that needs a snapshot gets that, and then everything since. A snapshot that was
@@ -253,7 +267,7 @@ impl Streams {
             gap.map(|gap| self.gap(subscription, &gap, false)),
         ];
         let snapshot = snapshot.frame(!values_follow).cloned();
-        Greeting { frames, snapshot, sent: after, replay }
+        Greeting { frames, gap, snapshot, sent: after, replay }
     }
 
     /// The loss of a client with this cursor that gets nothing of what came before `head`.

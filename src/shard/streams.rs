@@ -16,7 +16,7 @@ use super::index::AudienceKey;
 use super::pages::Pages;
 use super::poll_set::PollSet;
 use super::replay::Replay;
-use super::ring::Ring;
+use super::ring::{Displaced, Ring};
 use super::route::{StreamRoute, StreamRoutes};
 use super::subscriber::{Backlog, Framing, Phase, Sink, Subscriber};
 use super::wheel::{Tick, Wheel};
@@ -179,7 +179,8 @@ impl Streams {
             ring.owe(lost);
         }
         for event in audience.log.from(subscriber.cursor) {
-            ring.push(Arc::clone(event));
+            let Displaced { conflated, .. } = ring.push(Arc::clone(event));
+            self.metrics.events_conflated.add(conflated);
         }
         self.metrics.ring_frames.add(ring.len() as u64);
         let backlog =
@@ -226,6 +227,9 @@ impl Streams {
     pub(super) fn finish(&mut self, key: StreamKey, reason: EndReason) {
         let subscriber = &self.subscribers[key];
         debug_assert_eq!(subscriber.phase, Phase::Live);
+        if subscriber.is_poll() {
+            return self.end_wait(key);
+        }
         let pending = self.audiences[subscriber.audience].log.end() > subscriber.cursor;
         if subscriber.backlog.is_none() && pending && subscriber.remaining > 0 {
             self.fall_behind(key);
@@ -306,7 +310,10 @@ impl Streams {
             }
             waiting += log.from(subscriber.cursor).len() as u64;
         }
-        self.metrics.events_dropped[Dropped::Closed as usize].add(waiting);
+        // What did not fit a poll's answer is for its next one.
+        if why != Closed::Answered {
+            self.metrics.events_dropped[Dropped::Closed as usize].add(waiting);
+        }
         self.end_replay(key, Replayed::Abandoned);
         let subscriber = &self.subscribers[key];
         if subscriber.phase == Phase::Live {

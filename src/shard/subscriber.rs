@@ -71,7 +71,8 @@ pub(super) enum Sink {
         /// Its place among the connections.
         _permit: Permit,
     },
-    /// Somebody who pulls: hyper, or the task of a stream over TLS. The waker is there while they wait.
+    /// Somebody who pulls: hyper, the task of a stream over TLS, or a long poll. The waker is there while
+    /// they wait.
     Body(Protocol, Option<Waker>),
 }
 
@@ -137,6 +138,11 @@ impl Subscriber {
     /// Whether it reads from the audience's log.
     pub(super) fn keeps_up(&self) -> bool {
         self.backlog.is_none() && self.phase == Phase::Live
+    }
+
+    /// Whether it is a long poll. That has no end to be told of: it is answered.
+    pub(super) fn is_poll(&self) -> bool {
+        matches!(self.sink, Sink::Body(Protocol::Poll, _))
     }
 }
 

@@ -14,7 +14,6 @@ use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
 
 use super::audience::StreamKey;
-use super::ring::Ring;
 use super::streams::Streams;
 use super::subscriber::{Phase, Sink};
 use crate::config::schema::Slow;
@@ -117,7 +116,7 @@ impl Streams {
                 return;
             }
             let log = &self.audiences[subscriber.audience].log;
-            let Sink::Socket { socket, .. } = &mut subscriber.sink else { return };
+            let Sink::Socket { socket, .. } = &mut subscriber.sink else { return self.rouse(key) };
             if log.lost_to(subscriber.cursor).is_some() {
                 if self.routes[subscriber.route].slow == Slow::Disconnect {
                     return self.close(key, Closed::Slow);
@@ -252,7 +251,17 @@ impl Streams {
         if !backlog.unfinished.is_empty() || subscriber.remaining == 0 {
             return;
         }
-        let Some(lost) = backlog.ring.as_mut().and_then(Ring::take_lost) else { return };
+        let Some(gap) = self.take_gap(key) else { return };
+        let subscriber = &mut self.subscribers[key];
+        let frame = self.routes[subscriber.route].control.gap(&gap, true);
+        self.backlog(key).unfinished = self.subscribers[key].framing.shared(&frame);
+    }
+
+    /// What a ring has lost since it was last asked.
+    pub(super) fn take_gap(&mut self, key: StreamKey) -> Option<Gap> {
+        let subscriber = &mut self.subscribers[key];
+        let ring = subscriber.backlog.as_mut()?.ring.as_mut()?;
+        let lost = ring.take_lost()?;
         let gap = Gap {
             after: Some(subscriber.sent),
             to: lost.to,
@@ -262,8 +271,7 @@ impl Streams {
         };
         subscriber.sent = lost.to;
         self.metrics.gaps[GapReason::Slow as usize].add(1);
-        let frame = self.routes[subscriber.route].control.gap(&gap, true);
-        backlog.unfinished = subscriber.framing.shared(&frame);
+        Some(gap)
     }
 
     /// Takes up to `most` events that may be written now into `taken`: none while a gap is owed

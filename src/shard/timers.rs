@@ -35,6 +35,9 @@ impl Streams {
 
     /// When a stream that nothing is sent to has its next heartbeat, if it has any.
     fn beats_at(&self, subscriber: &Subscriber) -> Option<Tick> {
+        if subscriber.is_poll() {
+            return None;
+        }
         let interval = self.routes[subscriber.route].heartbeat_ms?;
         Some(subscriber.heard.plus_ms(interval))
     }
@@ -126,6 +129,10 @@ impl Streams {
         let live = self.subscribers.iter().filter(|(_, stream)| stream.phase == Phase::Live);
         let keys: Vec<_> = live.map(|(key, _)| key).collect();
         for key in keys {
+            if self.subscribers[key].is_poll() {
+                self.end_wait(key);
+                continue;
+            }
             let ends = now.plus_ms(fastrand::u64(0..=window_ms));
             self.end_by(key, ends, EndReason::Drain);
         }

@@ -268,6 +268,7 @@ impl Task {
             to: Destination::Topics([topic].into()),
             draft: Draft::new(&fields),
             ttl: None,
+            conflate: None,
             retain: Some(retain),
             key: None,
             is_last: false,

@@ -201,6 +201,22 @@ impl Frame {
         &self.chunk[usize::from(self.bare_at)..self.chunk.len() - CRLF.len()]
     }
 
+    /// The event's name, if it has one.
+    pub fn name(&self) -> Option<&[u8]> {
+        // Behind the id.
+        self.lines().take(2).find_map(|line| line.strip_prefix(b"event: "))
+    }
+
+    /// The event's data, with LF between its lines.
+    pub fn data(&self) -> String {
+        let lines: Vec<_> = self.lines().filter_map(|line| line.strip_prefix(b"data: ")).collect();
+        String::from_utf8_lossy(&lines.join(&b'\n')).into_owned()
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.bare_bytes().split(|&byte| byte == b'\n')
+    }
+
     /// Bytes this event counts for wherever it waits.
     pub fn size(&self) -> usize {
         self.chunk.len()
@@ -304,6 +320,24 @@ mod tests {
         let data = "x".repeat(1 << 20);
         let frame = Draft::new(&Fields { data: &data, ..Fields::default() }).seal(longest);
         assert!(frame.bare().starts_with(format!("id: {longest}\ndata: x").as_bytes()));
+    }
+
+    #[test]
+    fn a_frame_says_what_is_in_it() {
+        let names = [None, Some("task.status"), Some("data: x")];
+        let texts = [
+            ("", ""),
+            ("{}", "{}"),
+            ("a\rb\r\n c\n", "a\nb\n c\n"),
+            ("event: y\nid: 3", "event: y\nid: 3"),
+        ];
+        for (event, (data, expected)) in
+            names.iter().flat_map(|name| texts.map(|text| (*name, text)))
+        {
+            let frame = Draft::new(&Fields { event, retry_ms: Some(5), data }).seal(id(1));
+            assert_eq!(frame.name(), event.map(str::as_bytes));
+            assert_eq!(frame.data(), expected);
+        }
     }
 
     #[test]

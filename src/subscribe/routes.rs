@@ -12,6 +12,7 @@ use super::parameters::{Parameters, Values};
 use super::request::{Opening, SubscribeError, Subscription, cursor_of, parse, topics_of};
 use crate::config::schema::{HeartbeatKind, Stream, StreamRoute};
 use crate::config::web::{HostPattern, without_port};
+use crate::event::EventNames;
 use crate::interest::Interest;
 use crate::sse::{Cursor, EventId};
 use crate::topic::{Filter, Topic};
@@ -113,9 +114,11 @@ impl Routes {
         Subscription {
             route: self.shared.id,
             filters: [Filter::Exact(topic)].into(),
+            names: EventNames::default(),
             cursor,
             limit: None,
             max_duration: None,
+            poll: None,
             fields,
             opening: Opening::Plain,
             grant: None,
@@ -175,7 +178,7 @@ impl Route {
         head: &Parts,
     ) -> Result<Subscription, SubscribeError> {
         let cors = self.cors(&head.headers);
-        parse(self.id, filters, head, cors)
+        parse(self.id, &self.settings, filters, head, cors)
     }
 
     /// The header fields that every response of this route has for pages of other origins.

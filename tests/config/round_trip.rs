@@ -109,10 +109,11 @@ fn stream() -> impl Strategy<Value = Stream> {
     });
     let beats = (interval(), heartbeat_kind(), any::<String>());
     let limits = (count(), bytes(), slow(), count());
-    let times = (interval(), interval());
+    let times = [(); 4].map(|()| interval());
     let flags = any::<[bool; 2]>();
     (beats, times, limits, flags, prop::collection::vec(route(), 0..3), cors(), control).prop_map(
-        |(beats, (max_lifetime, retry), limits, [resume, broadcast], routes, cors, control)| {
+        |(beats, times, limits, [resume, broadcast], routes, cors, control)| {
+            let [max_lifetime, retry, poll_wait, poll_wait_max] = times;
             let (heartbeat, heartbeat_kind, heartbeat_data) = beats;
             let (ring_frames_max, ring_bytes_max, slow, topics_max) = limits;
             Stream {
@@ -125,6 +126,8 @@ fn stream() -> impl Strategy<Value = Stream> {
                 ring_bytes_max,
                 slow,
                 topics_max,
+                poll_wait,
+                poll_wait_max,
                 resume,
                 broadcast,
                 routes,

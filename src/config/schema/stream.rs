@@ -35,6 +35,10 @@ pub struct Stream {
     pub slow: Slow,
     /// Topics and patterns one stream may name.
     pub topics_max: usize,
+    /// How long a long poll waits that does not say.
+    pub poll_wait: Interval,
+    /// How long a long poll waits at most.
+    pub poll_wait_max: Interval,
     /// Whether a client that comes back with a cursor is sent what it has missed.
     pub resume: bool,
     /// Whether what is published to `*` reaches the stream.
@@ -246,6 +250,8 @@ impl Stream {
             ring_bytes_max: route.ring_bytes_max.unwrap_or(self.ring_bytes_max),
             slow: route.slow.unwrap_or(self.slow),
             topics_max: route.topics_max.unwrap_or(self.topics_max),
+            poll_wait: self.poll_wait,
+            poll_wait_max: self.poll_wait_max,
             resume: route.resume.unwrap_or(self.resume),
             broadcast: route.broadcast.unwrap_or(self.broadcast),
             routes: Vec::new(),
@@ -305,6 +311,8 @@ impl Default for Stream {
             ring_bytes_max: Bytes::mib(1),
             slow: Slow::DropOldest,
             topics_max: 128,
+            poll_wait: Interval(Duration::from_secs(25)),
+            poll_wait_max: Interval(Duration::from_secs(60)),
             resume: true,
             broadcast: true,
             routes: Vec::new(),
