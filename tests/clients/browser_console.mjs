@@ -3,6 +3,7 @@
 //   {"wait": EXPRESSION}  its value, once that is truthy
 //   {"offline": BOOL}     the browser's network goes or comes back
 //   {"block": PATTERN}    requests to such URLs fail, until {"unblock": PATTERN}
+//   {"blockStreams": PATTERN}  those of EventSource alone
 //   {"reload": true}
 // Argument: {"url", "path", "device"}; `device` is one of playwright's, such as "Pixel 7".
 import { createInterface } from 'node:readline';
@@ -22,6 +23,10 @@ const orders = {
   },
   offline: (offline) => page.context().setOffline(offline),
   block: (pattern) => page.route(pattern, (route) => route.abort()),
+  blockStreams: (pattern) =>
+    page.route(pattern, (route) =>
+      route.request().resourceType() === 'eventsource' ? route.abort() : route.continue(),
+    ),
   unblock: (pattern) => page.unroute(pattern),
   reload: () => page.reload().then(() => null),
 };

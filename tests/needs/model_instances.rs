@@ -1,6 +1,6 @@
 //! D: a desktop client of many model servers, each on a port of its own.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -73,6 +73,11 @@ fn session(system: &System, instance: &str, session: &str) -> Subscriber {
     let mut stream = system.stream(&target).open();
     stream.expect_named("tidegate-hello");
     stream
+}
+
+fn now_ms() -> u64 {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is set");
+    time.as_millis() as u64
 }
 
 #[track_caller]
@@ -247,6 +252,74 @@ fn need_d5_messages_go_on_where_they_were_after_both_sides_dropped() {
     assert_eq!(page.entries("refetch").len(), 1, "that of the start: it went on by its stream");
     let source = system.gateway.get("/sources/a").expect_status(200).json();
     assert_eq!(source["connections"], 2, "{source}");
+}
+
+#[test]
+fn need_d7_text_arrives_token_by_token() {
+    const TOKENS: usize = 40;
+    const EVERY: Duration = Duration::from_millis(25);
+    let system = System::start(INSTANCES);
+    let model = Model::start();
+    add(&system, "a", &model.stream_url());
+    connected(&system.gateway, 1.0);
+    let mut stream = session(&system, "a", "s-1");
+    let mut arrived: Vec<(u64, u64)> = Vec::new();
+    std::thread::scope(|scope| {
+        let tokens: Vec<usize> = (0..TOKENS).collect();
+        let model = &model;
+        scope.spawn(move || {
+            model.say("s-1", &json!({"tokens": tokens, "everyMs": EVERY.as_millis()}));
+        });
+        for token in 0..TOKENS {
+            let event = stream.expect_named("message_updated");
+            let data: Value = serde_json::from_str(&event.data).expect("JSON");
+            assert_eq!(data["token"], token);
+            arrived.push((data["at"].as_u64().expect("a time"), now_ms()));
+        }
+    });
+    // Each is there before the next one is told.
+    let alone = arrived.windows(2).filter(|pair| pair[0].1 < pair[1].0).count();
+    assert!(alone >= TOKENS * 9 / 10, "{alone} of {TOKENS} came alone: {arrived:?}");
+}
+
+#[test]
+fn need_d7_who_is_slow_gets_the_newest_state_and_every_token() {
+    const PLANS: usize = 3_000;
+    const TOKENS: usize = 100;
+    let system = System::start(INSTANCES);
+    let model = Model::start();
+    add(&system, "a", &model.stream_url());
+    connected(&system.gateway, 1.0);
+    let target = "/api/instances/a/sessions/s-1/events";
+    let mut slow = system.stream(target).receive_buffer(4096).open();
+    let plans: Vec<String> = vec!["x".repeat(1_000); PLANS];
+    let tokens: Vec<usize> = (0..TOKENS).collect();
+    model.say("s-1", &json!({"plans": plans, "tokens": tokens}));
+    eventually("all to be published", || {
+        let report = system.gateway.get("/sources/a").json();
+        (report["events"]["published"] == PLANS + TOKENS + 1).then_some(())
+    });
+    slow.expect_named("tidegate-hello");
+    let (mut seen, mut newest, mut told) = (0, 0, Vec::new());
+    loop {
+        let event = slow.next();
+        let data: Value = serde_json::from_str(&event.data).expect("JSON");
+        let index = data["index"].as_u64();
+        match event.event.as_str() {
+            "session_progress" => {
+                seen += 1;
+                newest = index.expect("a number");
+            }
+            "message_updated" => told.push(index.expect("a number")),
+            "session_updated" => break,
+            _ => panic!("neither a gap nor anything else: {event:?}"),
+        }
+    }
+    assert_eq!(newest, PLANS as u64 - 1);
+    assert!(told.into_iter().eq(0..TOKENS as u64), "a token is missing");
+    let conflated = system.gateway.metric("tidegate_events_conflated_total", &[]) as usize;
+    assert_eq!(seen + conflated, PLANS);
+    assert!(conflated > PLANS / 4, "{conflated} of {PLANS}: it was not slow");
 }
 
 #[test]

@@ -60,10 +60,22 @@ impl Page {
         self.order(&json!({"offline": offline}));
     }
 
-    /// Requests to URLs that match are let through no more, or are again.
+    /// Requests to URLs that match are let through no more.
     #[track_caller]
-    pub(crate) fn set_blocked(&mut self, pattern: &str, blocked: bool) {
-        self.order(&json!({if blocked { "block" } else { "unblock" }: pattern}));
+    pub(crate) fn block(&mut self, pattern: &str) {
+        self.order(&json!({"block": pattern}));
+    }
+
+    /// Streams at URLs that match are let through no more, and other requests to them are.
+    #[track_caller]
+    pub(crate) fn block_streams(&mut self, pattern: &str) {
+        self.order(&json!({"blockStreams": pattern}));
+    }
+
+    /// They are let through again.
+    #[track_caller]
+    pub(crate) fn unblock(&mut self, pattern: &str) {
+        self.order(&json!({"unblock": pattern}));
     }
 
     /// Loads it again.

@@ -111,6 +111,54 @@ fn need_a3_a_page_that_comes_back_fetches_what_is_old() {
 }
 
 #[test]
+fn need_a4_the_fallback_is_the_streams_own_url_and_forgets_nothing() {
+    let both = r#"topics = ["sessions.*", "board"]"#;
+    let three = r#"topics = ["sessions.*", "board", "alerts"]"#;
+    let system = System::setup(DASHBOARD).edit(both, three).start();
+    let relay = Relay::to(system.gateway.public);
+    let mut page = Page::open(relay.address, "/?retryBaseMs=20&retryMaxMs=20&attemptsMax=2");
+    sign_in_on(&mut page);
+    report(&system, "s-1", &json!({"title": "streamed"}));
+    page.wait("state.sessions['s-1']");
+    page.block_streams("**/api/live*");
+    relay.cut();
+    relay.mend();
+    page.wait_for_entry("polling", None);
+    // Of both data sets, by long polls from where the stream was.
+    report(&system, "s-2", &json!({"title": "polled"}));
+    system.ask("PUT", "/api/board/c-1", &json!({"text": "polled too"})).expect_status(200);
+    page.wait(
+        "state.sessions['s-2']?.title === 'polled' && state.board['c-1']?.text === 'polled too'",
+    );
+    page.wait_for_entry("polled", None);
+    assert_eq!(page.entries("refetch").len(), 1, "that of the start");
+    // And the stream goes on from where the polls were.
+    page.unblock("**/api/live*");
+    page.run("window.dispatchEvent(new Event('focus'))");
+    page.wait("live.status === 'open'");
+    report(&system, "s-3", &json!({"title": "streamed again"}));
+    page.wait("state.sessions['s-3']");
+    let hellos = page.entries("hello");
+    assert_eq!(hellos.last().expect("one a stream")["resumed"], true, "{hellos:?}");
+
+    // The topic that was added to the stream is in the fallback, and so are the app's rights.
+    let poll = |cookie: &str, cursor: &str| {
+        let request = system.stream("/api/live?wait=5s").header("accept", "application/json");
+        request.header("cookie", cookie).after(cursor).response()
+    };
+    let cookie = sign_in(&system);
+    let cursor = system.gateway.topic("alerts").publish_named("alert_raised", "{}");
+    let mut stream = system.stream("/api/live").header("cookie", &cookie).after(&cursor).open();
+    stream.expect_hello();
+    let id = system.gateway.topic("alerts").publish_named("alert_raised", "{\"n\":2}");
+    assert_eq!(stream.expect_named("alert_raised").id, id);
+    let polled = poll(&cookie, &cursor).expect_status(200).json();
+    let event = json!({"id": id, "topic": "alerts", "event": "alert_raised", "data": "{\"n\":2}"});
+    assert_eq!(polled["events"], json!([event]));
+    poll("", &cursor).expect_status(401);
+}
+
+#[test]
 fn need_a5_every_kind_of_client_has_each_update_within_two_seconds() {
     const UPDATES: usize = 40;
     let system = System::start(DASHBOARD);

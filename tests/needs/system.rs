@@ -1,6 +1,7 @@
 //! A system as it is deployed: the gateway with a file of `config/`, of which only addresses and times are
 //! changed, by flags and the environment; and its app behind it.
 
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ const LOG_TAIL: usize = 30;
 pub(crate) struct Setup {
     name: &'static str,
     gateway: Builder,
+    edited: Option<String>,
     app_env: Vec<(&'static str, String)>,
 }
 
@@ -28,6 +30,16 @@ impl Setup {
     /// Changes one key of the shipped configuration.
     pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
         self.gateway = self.gateway.arg("--set").arg(&format!("{key}={value}"));
+        self
+    }
+
+    /// Changes the shipped configuration as somebody would who edits it: `from` stands there once.
+    #[track_caller]
+    pub(crate) fn edit(mut self, from: &str, to: &str) -> Self {
+        let text =
+            self.edited.unwrap_or_else(|| fs::read_to_string(shipped(self.name)).expect("a file"));
+        assert_eq!(text.matches(from).count(), 1, "{from:?} in {text}");
+        self.edited = Some(text.replace(from, to));
         self
     }
 
@@ -47,11 +59,11 @@ impl Setup {
     #[track_caller]
     pub(crate) fn start(self) -> System {
         let address = own_address();
-        let file = project().join(format!("config/{}.toml", self.name.replace('_', "-")));
-        let file = file.to_str().expect("paths are text here");
-        let upstream = format!("http://{address}");
-        let gateway = self.gateway.arg("--config").arg(file).arg("--upstream").arg(&upstream);
-        let gateway = gateway.start();
+        let gateway = match self.edited {
+            Some(text) => self.gateway.config(&text),
+            None => self.gateway.arg("--config").arg(&shipped(self.name)),
+        };
+        let gateway = gateway.arg("--upstream").arg(&format!("http://{address}")).start();
         let mut command = app_command(self.name, address);
         command.env("TIDEGATE_URL", format!("http://{}", gateway.internal)).envs(self.app_env);
         System { gateway, app: App::start(self.name, command) }
@@ -75,7 +87,7 @@ impl System {
 
     /// With some of it changed.
     pub(crate) fn setup(name: &'static str) -> Setup {
-        Setup { name, gateway: Gateway::builder(), app_env: Vec::new() }
+        Setup { name, gateway: Gateway::builder(), edited: None, app_env: Vec::new() }
     }
 
     /// Asks the app, through the gateway.
@@ -144,6 +156,12 @@ impl Drop for App {
             eprintln!("--- end of what {} said\n{}\n---", self.name, tail.join("\n"));
         }
     }
+}
+
+/// A system's file of `config/`.
+fn shipped(name: &str) -> String {
+    let file = project().join(format!("config/{}.toml", name.replace('_', "-")));
+    file.to_str().expect("paths are text here").to_owned()
 }
 
 /// A file of the apps.

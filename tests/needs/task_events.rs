@@ -238,14 +238,14 @@ fn need_c9_a_page_that_was_away_too_long_fetches_and_one_without_a_stream_polls(
     page.wait("state.tasks['t-1']?.status === '5' && state.tasks['t-1'].title === 'one'");
 
     // No stream at all, and the app is there: it polls, seldom, and has a stream again when it is looked at.
-    page.set_blocked("**/api/events*", true);
+    page.block("**/api/events*");
     relay.cut();
     relay.mend();
     page.wait_for_entry("polling", None);
     set_status(&system, &task, "6");
     page.wait("state.tasks['t-1'].status === '6'");
     page.wait_for_entry("refetch", Some("poll"));
-    page.set_blocked("**/api/events*", false);
+    page.unblock("**/api/events*");
     page.run("window.dispatchEvent(new Event('focus'))");
     page.wait("live.status === 'open'");
 }

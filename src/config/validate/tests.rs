@@ -349,7 +349,11 @@ fn a_source_says_which_of_its_fields_is_wrong() {
         broken(|c| c.source = vec![source])
     };
     assert_eq!(with(|_| {}), [""; 0]);
-    let cases: [(Change, &str); 6] = [
+    let cases: [(Change, &str); 7] = [
+        (
+            |s| s.conflate = ["a".into(), String::new()].into(),
+            "`source[0].conflate` has \"\"; name events, with 1 to 256 bytes each",
+        ),
         (|s| s.name = "a.b".into(), "`source[0].name` is \"a.b\"; give it 1 to 128 letters"),
         (|s| s.topics.clear(), "`source[0].topics` is empty"),
         (|s| s.connect_timeout = ZERO, "`source[0].connect_timeout` is 0s"),

@@ -1,6 +1,6 @@
 // What a page needs around the browser's EventSource: a stream that went silent is noticed, one that broke
 // is opened again in growing steps, a page that comes back to the foreground has fresh data, and when there
-// is no stream at all the page goes on by polling.
+// is no stream at all the page goes on by long polls of the same URL, or at last by fetching now and then.
 
 export const TIMES = Object.freeze({
   staleHeartbeats: 1.8, // of silence, then the stream is dead: 18 s with a heartbeat of 10 s
@@ -8,7 +8,7 @@ export const TIMES = Object.freeze({
   retryBaseMs: 1_500, // before the first reconnect, then doubled
   retryMaxMs: 12_000,
   attemptsMax: 8, // that fail one after the other, then the page polls
-  pollMs: 30_000,
+  pollMs: 30_000, // between two fetches, when long polls fail too
 });
 
 const JOURNAL_MAX = 500;
@@ -36,7 +36,7 @@ export class Live {
   #freshAt = 0;
   #retry = null;
   #watchdog = null;
-  #poll = null;
+  #polling = null;
 
   /** `names` are the events of the app, each given to `onEvent({ type, data, id })`; `refetch()` gets the whole
    * state; `control` renames the gateway's own events. */
@@ -59,12 +59,10 @@ export class Live {
   }
 
   #open() {
-    const { url, names, control, onHeartbeat } = this.#options;
+    const { names, control, onHeartbeat } = this.#options;
     this.#shut();
     this.#is('connecting');
-    const address = new URL(url, location.href);
-    if (this.#cursor) address.searchParams.set('last_event_id', this.#cursor);
-    const source = new EventSource(address);
+    const source = new EventSource(this.#address());
     this.#source = source;
     const listen = (name, heard) =>
       source.addEventListener(name || 'message', (event) => {
@@ -78,13 +76,20 @@ export class Live {
     listen(control.heartbeat, onHeartbeat);
     listen(control.gap, (data) => this.#refetch('gap', JSON.parse(data)));
     listen(control.end, (data) => this.#end(JSON.parse(data)));
-    for (const name of names) {
-      listen(name, (data) => {
-        this.#freshAt = Date.now();
-        this.#options.onEvent({ type: name, data: JSON.parse(data), id: this.#cursor });
-      });
-    }
+    for (const name of names) listen(name, (data) => this.#deliver(name, data, this.#cursor));
     this.#watch();
+  }
+
+  /** Of the stream, from where it was. */
+  #address() {
+    const address = new URL(this.#options.url, location.href);
+    if (this.#cursor) address.searchParams.set('last_event_id', this.#cursor);
+    return address;
+  }
+
+  #deliver(type, data, id) {
+    this.#freshAt = Date.now();
+    this.#options.onEvent({ type, data: JSON.parse(data), id });
   }
 
   /** Something came: whatever failed before is over. */
@@ -133,9 +138,33 @@ export class Live {
     this.#retry = setTimeout(() => this.#open(), delayMs);
   }
 
-  #fallBack() {
+  async #fallBack() {
+    const { pollMs } = this.#options.times;
+    const { signal } = (this.#polling = new AbortController());
     this.#is('polling');
-    this.#poll = setInterval(() => this.#refetch('poll'), this.#options.times.pollMs);
+    while (!signal.aborted) {
+      try {
+        await this.#longPoll(signal);
+      } catch {
+        if (signal.aborted) return;
+        await this.#refetch('poll');
+        await new Promise((over) => setTimeout(over, pollMs));
+      }
+    }
+  }
+
+  /** What the stream would have brought: the same topics and rights, from the same cursor. */
+  async #longPoll(signal) {
+    const response = await fetch(this.#address(), { headers: { accept: 'application/json' }, signal });
+    if (!response.ok) throw new Error(`${response.status}`);
+    const { events, cursor, gap } = await response.json();
+    if (gap) await this.#refetch('gap', gap);
+    for (const { event, data, id } of events) {
+      const type = event ?? 'message';
+      if (this.#options.names.includes(type)) this.#deliver(type, data, id);
+    }
+    this.#cursor = cursor;
+    this.#note('polled', { events: events.length });
   }
 
   /** The page is looked at again, or has a network again. */
@@ -163,7 +192,7 @@ export class Live {
     this.#source?.close();
     clearTimeout(this.#watchdog);
     clearTimeout(this.#retry);
-    clearInterval(this.#poll);
+    this.#polling?.abort();
   }
 
   #is(status, detail = {}) {

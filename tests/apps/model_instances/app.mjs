@@ -11,6 +11,8 @@ const source = (url) => ({
   retry_factor: 2,
   retry_jitter: 0,
   attempts_max: 5,
+  // How far an answer is: who is slow needs the newest only. Tokens are all needed.
+  conflate: ['session_progress'],
   topics: [
     'instance.{source}.session.{data.parentId}.child.{data.sessionId}',
     'instance.{source}.session.{data.sessionId}',

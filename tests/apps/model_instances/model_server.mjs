@@ -24,9 +24,11 @@ serve(import.meta.url, {
     streams.add(res);
     res.on('close', () => streams.delete(res));
   },
-  // `tokens` of an answer, one every `everyMs`; a child session has the one that it belongs to.
-  'POST /sessions/:id/messages': async ({ id }, { tokens, everyMs = 0, parentId }) => {
+  // What a session is about to do, told again and again, then `tokens` of an answer, one every `everyMs`; a child
+  // session has the one that it belongs to.
+  'POST /sessions/:id/messages': async ({ id }, { plans = [], tokens = [], everyMs = 0, parentId }) => {
     const session = parentId === undefined ? { sessionId: id } : { sessionId: id, parentId };
+    for (const [index, plan] of plans.entries()) emit('session_progress', { ...session, index, plan });
     for (const [index, token] of tokens.entries()) {
       emit('message_updated', { ...session, index, token, at: Date.now() });
       await sleep(everyMs);
