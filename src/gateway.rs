@@ -145,7 +145,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let routes = Arc::new(Routes::new(&config.stream));
     let (sessions, revocations) = Sessions::new(shard_count);
     let sessions = Arc::new(sessions);
-    let hooks = Hooks::new(&config.stream, &config.hooks, Arc::clone(&hub), Arc::clone(&sessions));
+    let hooks = Hooks::new(&config, Arc::clone(&hub), Arc::clone(&sessions));
     let hooks = Arc::new(hooks.map_err(GatewayError::Tls)?);
     let rules = Rules::new(&config.publish, routes.reserved()).reserving(&config.sources.topic);
     let rules = Arc::new(rules);

@@ -11,6 +11,7 @@ use super::answers::Bytes;
 use super::ask::{Answered, Client, Question, Server};
 use super::error::{HookError, HookFault};
 use crate::config::schema::{self, OnFailure};
+use crate::config::web::OptionalUrl;
 use crate::media;
 use crate::sse::{Draft, EventId, Fields, Frame, Gzip, Item, Parser, comment};
 use crate::tls::TlsError;
@@ -112,10 +113,12 @@ pub(super) struct SnapshotHook {
 impl SnapshotHook {
     pub(super) fn new(
         spec: &schema::Snapshot,
+        upstream: &OptionalUrl,
         reserved: HashSet<String>,
     ) -> Result<Self, TlsError> {
+        let url = spec.url.server(upstream).expect("a valid configuration has it");
         let ca = ("stream.routes.snapshot.ca", &*spec.ca);
-        let server = Server::new(&spec.url.server, ca, ACCEPT, spec.timeout.0, spec.bytes_max.0)?;
+        let server = Server::new(url, ca, ACCEPT, spec.timeout.0, spec.bytes_max.0)?;
         Ok(Self { spec: spec.clone(), server, reserved })
     }
 

@@ -144,11 +144,13 @@ pub fn event(
     topic: Topic,
     name: Option<&str>,
     data: &str,
+    conflate: Option<&str>,
     rules: &Rules,
 ) -> Result<Submission, PublishError> {
     let in_field = |(field, fault)| PublishError::new(field, fault);
     check_topic(&topic, rules).map_err(|fault| in_field(("topic", fault)))?;
-    let extras = Extras { event: name.map(Cow::Borrowed), ..Extras::default() };
+    let (event, conflate) = (name.map(Cow::Borrowed), conflate.map(Cow::Borrowed));
+    let extras = Extras { event, conflate, ..Extras::default() };
     let to = Destination::Topics([topic].into());
     submission(to, extras, data, rules).map_err(in_field)
 }

@@ -347,18 +347,20 @@ fn sources() -> impl Strategy<Value = (Vec<Source>, Sources)> {
     let headers = btree_map(field, "[!-~]{0,8}".prop_map(read::<FieldValue>), 0..3);
     let topics =
         vec("[a-z]{1,4}(\\.\\{(source|event|id|data\\.[a-z]{1,3})\\}){0,2}".prop_map(read), 0..3);
-    let texts =
-        (any::<String>(), url.prop_map(read::<StreamUrl>), topics, headers, any::<String>());
+    let conflate = prop::collection::btree_set(any::<String>(), 0..3);
+    let url = url.prop_map(read::<StreamUrl>);
+    let texts = (any::<String>(), url, (topics, conflate), headers, any::<String>());
     let times = prop::array::uniform4(interval());
     let numbers = (bytes(), 0.0..200.0, 0.0..2.0, any::<u32>());
     let source = (texts, times, numbers).prop_map(|(texts, times, numbers)| {
-        let (name, url, topics, headers, ca) = texts;
+        let (name, url, (topics, conflate), headers, ca) = texts;
         let [connect_timeout, stale_timeout, retry, retry_max] = times;
         let (event_bytes_max, retry_factor, retry_jitter, attempts_max) = numbers;
         Source {
             name,
             url,
             topics,
+            conflate,
             headers,
             ca,
             connect_timeout,

@@ -44,7 +44,7 @@ pub(super) fn stream(config: &Config, broken: &mut Broken) {
                 broken.add(&["stream.routes"], message);
             }
         }
-        for fault in faults_of(route).into_iter().chain(hook::faults_of(route, &config.hooks)) {
+        for fault in faults_of(route).into_iter().chain(hook::faults_of(route, config)) {
             broken.add(&["stream.routes"], format!("`{place}{fault}"));
         }
         if let Some(name) = control_name_of_snapshot(route, stream) {
