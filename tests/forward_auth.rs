@@ -232,6 +232,35 @@ fn f57_a_revocation_while_the_app_decides_is_not_overtaken() {
     later.expect_silence(Duration::from_millis(100));
 }
 
+/// What a session may not have any more is not its stream's first event either.
+#[test]
+fn f57_a_stream_that_a_revocation_overtakes_gets_no_snapshot() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let app = App::new(move |request| match request.line.contains("/auth") {
+        true => {
+            counted.fetch_add(1, Ordering::SeqCst);
+            pause(Duration::from_millis(500));
+            answer("204 Yes", &[("tidegate-session", "s")], "")
+        }
+        false => json("secret"),
+    });
+    let url = app.url();
+    let config = format!(
+        "[[stream.routes]]\npath = '/board'\ntopics = ['board']\n\
+         [stream.routes.auth]\nurl = '{url}/auth'\n\
+         [stream.routes.snapshot]\nurl = '{url}/state'\nevent = 'state'\n"
+    );
+    let gateway = Gateway::builder().config(&config).start();
+    let asked = gateway.subscriber("").target("/board").ask();
+    eventually("the app to be asked", || (count.load(Ordering::SeqCst) == 1).then_some(()));
+    assert_eq!(revoke(&gateway, "s"), 0);
+    let mut stream = asked.open();
+    stream.expect_hello();
+    stream.expect_end("revoked");
+    stream.expect_closed();
+}
+
 #[test]
 fn f57_over_http2_a_revoked_stream_ends_too() {
     let app = grants(&[("tidegate-session", "s")]);

@@ -208,12 +208,12 @@ impl Streams {
     /// What a new stream is told first.
     pub(super) fn greet(&mut self, subscription: &Subscription) -> Greeting {
         match &subscription.opening {
-            Opening::Plain => self.greet_by_cursor(subscription),
-            Opening::Snapshot(snapshot) => self.greet_with(snapshot, subscription),
-            Opening::ComeBack => {
+            _ if self.turned_away(subscription).is_some() => {
                 let hello = self.hello(subscription, self.applied, false, false);
                 Greeting { frames: [Some(hello), None], sent: self.applied, ..Greeting::default() }
             }
+            Opening::Snapshot(snapshot) => self.greet_with(snapshot, subscription),
+            Opening::Plain | Opening::ComeBack => self.greet_by_cursor(subscription),
         }
     }
 
