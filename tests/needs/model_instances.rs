@@ -219,16 +219,17 @@ fn need_d5_messages_go_on_where_they_were_after_both_sides_dropped() {
     page.wait_for_entry("hello", None);
     let tokens: Vec<usize> = (0..TOKENS).collect();
     let mut seen: Vec<u64> = Vec::new();
+    // What has come beyond is lost with the stream: the cursor is that of the last event read.
     let read = |stream: &mut Subscriber, seen: &mut Vec<u64>| loop {
         let event = stream.next();
         if event.event == "session_updated" {
-            return;
+            return event.id;
         }
         assert_eq!(event.event, "message_updated", "{event:?}");
         let data: Value = serde_json::from_str(&event.data).expect("JSON");
         seen.push(data["token"].as_u64().expect("a token"));
         if seen.len() == TOKENS / 2 {
-            return;
+            return event.id;
         }
     };
     std::thread::scope(|scope| {
@@ -236,9 +237,8 @@ fn need_d5_messages_go_on_where_they_were_after_both_sides_dropped() {
         page.wait("state.messages['s-1']?.length > 5");
         // The model server's stream breaks off, then the client's.
         model.drop_streams();
-        read(&mut stream, &mut seen);
+        let cursor = read(&mut stream, &mut seen);
         relay.cut();
-        let cursor = stream.last_event_id().to_owned();
         let target = "/api/instances/a/sessions/s-1/events";
         stream = system.stream(target).after(&cursor).open();
         assert!(stream.expect_named("tidegate-hello").data.contains(r#""resumed":true"#));

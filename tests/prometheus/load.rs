@@ -166,6 +166,9 @@ fn lasting_streams(gateway: &Gateway) -> Vec<Subscriber> {
 fn once_more(gateway: &Gateway) {
     let last = gateway.topic("t").publish("hello");
     gateway.topic("stuck").publish(&"x".repeat(2_000));
+    for state in [b"1", b"2"] {
+        gateway.post("/topics/stuck?conflate=state", &[], state).expect_status(202);
+    }
     gateway.post("/topics/door?retain=true", &[], b"open").expect_status(202);
     gateway.publish("no JSON").expect_status(400);
     gateway.subscriber("topic=t").after(&last).open().expect_hello();
