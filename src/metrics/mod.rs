@@ -5,6 +5,7 @@
 
 mod cells;
 mod render;
+mod snapshot;
 mod table;
 mod upstream;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use cells::{BUCKETS, Cell, Histogram, HistogramSnapshot};
+pub use snapshot::{Counters, Durations, HistoryGauges};
 pub use table::{METRICS, Metric};
 pub use upstream::{Counted, UpstreamMetrics};
 

@@ -10,6 +10,7 @@
 //! MODEL_SEED=7 MODEL_STEPS=1000000 cargo test --profile fast --lib bold_sentence -- --nocapture
 //! ```
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -20,11 +21,13 @@ use http::HeaderMap;
 use super::audience::StreamKey;
 use super::streams::Streams;
 use super::subscriber::Framing;
+use super::wheel::{TICK_MS, Tick};
 use crate::config::schema::{Config, Slow};
 use crate::config::units::Bytes;
 use crate::event::Destination;
 use crate::history::{Bounds, Limits, Retain};
 use crate::hub::{EventMailbox, Hub, KeyBounds, Submission};
+use crate::inspect::{About, Outcome, StreamId};
 use crate::metrics::{Protocol, ShardMetrics};
 use crate::sse::{Cursor, Draft, Epoch, EventId, Fields};
 use crate::subscribe::{Opening, RouteId, Routes, Subscription};
@@ -40,6 +43,9 @@ struct Gateway {
     epoch: Epoch,
     hub: Arc<Hub>,
     shards: Vec<Streams>,
+    /// By the clock of the model, in which every step takes two ticks.
+    time: Instant,
+    tick: Tick,
     /// Where every event went; the first has `seq` 1.
     truth: Vec<Destination>,
     seen: Seen,
@@ -54,6 +60,8 @@ struct Seen {
     gaps: usize,
     resumed: usize,
     restarts: usize,
+    /// Answers to why a stream has an event, and has not.
+    explained: [usize; 2],
 }
 
 /// What a client has, and what it has been told.
@@ -77,6 +85,9 @@ struct Stream {
     gaps: Vec<(u64, u64)>,
     /// Retained values, which are older than `covered`, may come.
     values_may_come: bool,
+    /// Events that have come, and events that the gateway has said never will.
+    received: BTreeSet<u64>,
+    dropped: BTreeSet<u64>,
 }
 
 fn gateway(rng: &mut Rng) -> Gateway {
@@ -102,12 +113,13 @@ fn gateway(rng: &mut Rng) -> Gateway {
     let keys = KeyBounds::default();
     let hub = Arc::new(Hub::new(epoch, mailboxes.clone(), bounds, keys));
     let routes = Routes::new(&config.stream);
-    let shard = |mailbox| {
+    let shard = |(index, mailbox)| {
         let metrics = Arc::new(ShardMetrics::default());
-        Streams::new(&config, &routes, Arc::clone(&hub), mailbox, metrics).unwrap()
+        Streams::new(index, &config, &routes, Arc::clone(&hub), mailbox, metrics).unwrap()
     };
-    let shards = mailboxes.into_iter().map(shard).collect();
-    Gateway { epoch, hub, shards, truth: Vec::new(), seen: Seen::default() }
+    let shards = mailboxes.into_iter().enumerate().map(shard).collect();
+    let (time, tick) = (Instant::now(), Tick(0));
+    Gateway { epoch, hub, shards, time, tick, truth: Vec::new(), seen: Seen::default() }
 }
 
 impl Gateway {
@@ -116,7 +128,7 @@ impl Gateway {
         let batch: Vec<_> = (0..events).map(|_| submission(rng)).collect();
         let to: Vec<_> = batch.iter().map(|event| event.to.clone()).collect();
         // A full mailbox or too many retained values refuse the whole batch.
-        if self.hub.publish(batch, None, Instant::now()).is_ok() {
+        if self.hub.publish(batch, None, self.time).is_ok() {
             self.seen.published += to.len();
             self.truth.extend(to);
         } else {
@@ -157,6 +169,7 @@ impl Gateway {
         let shard = rng.usize(..SHARDS);
         let streams = &mut self.shards[shard];
         let (key, generation) = streams.open_body(subscription, Framing::Bare, Protocol::Http2);
+        streams.subscribers[key].opened = self.tick;
         let from = match cursor {
             Cursor::At(id) if id.epoch == self.epoch && id.seq <= streams.applied => id.seq,
             _ => streams.applied,
@@ -172,6 +185,8 @@ impl Gateway {
             covered: from,
             gaps: Vec::new(),
             values_may_come,
+            received: BTreeSet::new(),
+            dropped: BTreeSet::new(),
         });
     }
 
@@ -232,6 +247,8 @@ impl Gateway {
                 assert!(self.wanted(filters, seq), "not asked for: {block}");
                 assert!(seq > stream.last, "after {}: {block}", stream.last);
                 stream.last = seq;
+                assert!(!stream.dropped.contains(&seq), "said to be dropped: {block}");
+                stream.received.insert(seq);
                 if seq > stream.covered {
                     self.cover(filters, stream, seq - 1, block);
                     stream.covered = seq;
@@ -257,6 +274,39 @@ impl Gateway {
             );
         }
         stream.covered = stream.covered.max(upto);
+    }
+
+    /// Asks why a stream has an event or has not; the client knows.
+    fn explain(&mut self, client: &mut Client, rng: &mut Rng) {
+        let head = self.hub.head();
+        let Client { filters, stream: Some(stream), .. } = client else { return };
+        if head == 0 {
+            return;
+        }
+        let newest = head.saturating_sub(40).max(1);
+        let seq = rng.u64(newest..=head);
+        let shard = &mut self.shards[stream.shard];
+        let id = StreamId::new(stream.shard, stream.key, stream.generation);
+        let about = About::Event(EventId { epoch: self.epoch, seq });
+        let Some(explained) = shard.explain(id, &about) else { return };
+        let all_gaps_known = shard.told_gaps.are_all_known();
+        let has_it = stream.received.contains(&seq);
+        let what = format!("{seq}: {explained:?}");
+        match explained.outcome {
+            Outcome::OtherOrder | Outcome::NotYet => panic!("{what}"),
+            Outcome::NotAskedFor => assert!(!self.wanted(filters, seq), "{what}"),
+            Outcome::Waiting => assert!(!has_it && self.wanted(filters, seq), "{what}"),
+            Outcome::Delivered if all_gaps_known => {
+                assert!(has_it, "{what}");
+                self.seen.explained[0] += 1;
+            }
+            Outcome::Dropped => {
+                assert!(!has_it && self.wanted(filters, seq), "{what}");
+                stream.dropped.insert(seq);
+                self.seen.explained[1] += 1;
+            }
+            _ => {}
+        }
     }
 
     fn leave(&mut self, client: &mut Client) {
@@ -312,13 +362,15 @@ fn client(rng: &mut Rng) -> Client {
     Client { filters: filters.into(), cursor: None, stream: None }
 }
 
-fn run(seed: u64, steps: usize) {
+fn run(seed: u64, steps: usize) -> [usize; 2] {
     let rng = &mut Rng::with_seed(seed);
     fastrand::seed(seed);
     let mut now = gateway(rng);
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| client(rng)).collect();
     for step in 0..steps {
         let at = rng.usize(..CLIENTS);
+        now.time += Duration::from_millis(2 * TICK_MS);
+        now.tick.0 += 2;
         match rng.usize(0..1_000) {
             0..200 => now.publish(rng),
             200..400 => {
@@ -333,7 +385,7 @@ fn run(seed: u64, steps: usize) {
             }
             800..900 if clients[at].stream.is_none() => now.connect(&mut clients[at], rng),
             900..940 => now.leave(&mut clients[at]),
-            940..998 => {}
+            940..998 => now.explain(&mut clients[at], rng),
             998 => now.settle(&mut clients),
             _ if rng.usize(0..20) == 0 => {
                 clients.iter_mut().for_each(|client| now.leave(client));
@@ -350,10 +402,11 @@ fn run(seed: u64, steps: usize) {
         }
     }
     now.settle(&mut clients);
-    let Seen { published, received, gaps, resumed, .. } = now.seen;
+    let Seen { published, received, gaps, resumed, explained, .. } = now.seen;
     println!("seed {seed}: {:?}", now.seen);
     let least = steps / 100;
     assert!(published > least && received > least && gaps > least / 20 && resumed > least / 20);
+    explained
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -370,8 +423,13 @@ fn f16_f17_the_bold_sentence_holds_for_many_steps() {
     // Only because a shard has a poll set; nothing is ever polled.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _entered = runtime.enter();
+    let mut explained = [0; 2];
     for seed in seeds {
         let result = std::panic::catch_unwind(|| run(seed, steps));
-        assert!(result.is_ok(), "again with MODEL_SEED={seed} MODEL_STEPS={steps}");
+        let again = || panic!("again with MODEL_SEED={seed} MODEL_STEPS={steps}");
+        for (all, of_run) in explained.iter_mut().zip(result.unwrap_or_else(|_| again())) {
+            *all += of_run;
+        }
     }
+    assert!(explained.iter().all(|&answers| answers > 10), "{explained:?}");
 }

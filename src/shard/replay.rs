@@ -70,6 +70,14 @@ impl Replay {
     }
 }
 
+impl Replay {
+    /// Up to where it reads retained values, if that is what it reads: of what is not retained, it gets
+    /// nothing up to there.
+    pub(super) fn values_to(&self) -> Option<u64> {
+        (self.past == Past::Retained).then_some(self.values_to)
+    }
+}
+
 /// What a stream is to be written next.
 pub(super) enum Next {
     /// A control event.
@@ -185,7 +193,7 @@ impl Streams {
 
     /// Notes that a gap is told; its bytes.
     fn tell_gap(&mut self, key: StreamKey, gap: Gap, told_at: u64) -> Bytes {
-        self.metrics.gaps[gap.reason as usize].add(1);
+        self.note_gap(key, self.subscribers[key].generation, gap, false);
         if gap.reason == GapReason::Slow {
             self.metrics.events_dropped[Dropped::Slow as usize].add(gap.count.unwrap_or(0));
         }

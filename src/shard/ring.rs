@@ -108,6 +108,11 @@ impl Ring {
         self.lost.take()
     }
 
+    /// The same, without taking it.
+    pub(super) fn lost(&self) -> Option<Lost> {
+        self.lost
+    }
+
     pub(super) fn owes(&self) -> bool {
         self.lost.is_some()
     }

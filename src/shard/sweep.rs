@@ -247,6 +247,7 @@ impl Streams {
     /// frame is half written the gap waits, and goes on growing.
     pub(super) fn owe_gap_if_lost(&mut self, key: StreamKey) {
         let subscriber = &mut self.subscribers[key];
+        let generation = subscriber.generation;
         let Some(backlog) = &mut subscriber.backlog else { return };
         // What lies beyond a stream's own limit is not lost to it.
         if !backlog.unfinished.is_empty() || subscriber.remaining == 0 {
@@ -261,9 +262,9 @@ impl Streams {
             reason: GapReason::Slow,
         };
         subscriber.sent = lost.to;
-        self.metrics.gaps[GapReason::Slow as usize].add(1);
         let frame = self.routes[subscriber.route].control.gap(&gap, true);
         backlog.unfinished = subscriber.framing.shared(&frame);
+        self.note_gap(key, generation, gap, true);
     }
 
     /// Takes up to `most` events that may be written now into `taken`: none while a gap is owed
