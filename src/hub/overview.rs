@@ -5,7 +5,8 @@ use crate::history::{TopicPage, TopicReport};
 use crate::topic::Topic;
 
 impl Hub {
-    /// What is held of the topics that are `wanted`, a page at a time: see [`History::topics_from`].
+    /// What is held of the topics that are `wanted`, a page at a time: see
+    /// [`History::topics_from`](crate::history::History::topics_from).
     pub fn topics_from(
         &self,
         from: usize,
