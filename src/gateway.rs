@@ -133,6 +133,8 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let started = Instant::now();
     let proxy = Arc::new(Plan::new(&config.proxy).map_err(GatewayError::Tls)?);
     let metrics = Arc::new(Metrics::new(shard_count, proxy.upstreams(), started));
+    let off_shard = metrics.off_shard();
+    off_shard.connections_max.set(connections_max as u64);
     let mailboxes: Vec<Arc<EventMailbox>> = (0..shard_count)
         .map(|_| Arc::new(Mailbox::new(config.mailbox.events_max, config.mailbox.bytes_max.0)))
         .collect();
@@ -146,7 +148,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let (inspector, questions) = Inspector::new(shard_count);
     let (sessions, revocations) = Sessions::new(shard_count);
     let sessions = Arc::new(sessions);
-    let hooks = Hooks::new(&config.stream, &config.hooks, Arc::clone(&hub), Arc::clone(&sessions));
+    let hooks = Hooks::new(&config, Arc::clone(&hub), Arc::clone(&sessions));
     let hooks = Arc::new(hooks.map_err(GatewayError::Tls)?);
     let rules = Rules::new(&config.publish, routes.reserved()).reserving(&config.sources.topic);
     let rules = Arc::new(rules);
@@ -239,7 +241,8 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
 
     let outcome = {
         let drain = server.drain.0;
-        let living = live(&advance, signals, server_tls, drained, &mut died, shard_count, drain);
+        let reload = || off_shard.count_reload(reload(server_tls.as_deref()));
+        let living = live(&advance, signals, reload, drained, &mut died, shard_count, drain);
         runtime.block_on(living)
     };
     advance.send_replace(Lifecycle::Stopping);
@@ -259,22 +262,24 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     outcome
 }
 
-/// Reads the certificates again; what was read before stays if anything is wrong.
-fn reload(tls: Option<&ServerTls>) {
+/// Reads the certificates again; what was read before stays if anything is wrong, and that is said.
+fn reload(tls: Option<&ServerTls>) -> bool {
     match tls.map(ServerTls::reload) {
         None => tracing::info!("told to reload, and there are no certificates to read again"),
         Some(Ok(())) => tracing::info!("the certificates have been read again"),
         Some(Err(error)) => {
             tracing::error!(%error, "the certificates stay as they were");
+            return false;
         }
     }
+    true
 }
 
 /// Waits for a signal, drains, and returns when everything may stop.
 async fn live(
     advance: &watch::Sender<Lifecycle>,
     mut signals: Signals,
-    tls: Option<Arc<ServerTls>>,
+    reload: impl Fn(),
     mut drained: mpsc::Receiver<()>,
     died: &mut mpsc::Receiver<()>,
     shard_count: usize,
@@ -284,7 +289,7 @@ async fn live(
         tokio::select! {
             told = signals.received() => match told {
                 Told::Stop => break,
-                Told::Reload => reload(tls.as_deref()),
+                Told::Reload => reload(),
             },
             _ = died.recv() => return Err(GatewayError::ShardDied),
         }

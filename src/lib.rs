@@ -49,6 +49,7 @@ pub mod hub;
 pub mod inspect;
 pub mod interest;
 pub mod journal;
+pub mod media;
 pub mod metrics;
 pub mod net;
 pub mod pace;

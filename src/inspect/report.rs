@@ -44,8 +44,10 @@ pub struct StreamReport {
     pub shard: usize,
     /// What it is doing.
     pub state: State,
-    /// `http1` or `http2`.
+    /// `http1`, `http2`, or `poll` for a long poll over either.
     pub protocol: &'static str,
+    /// Whether its events are compressed.
+    pub compressed: bool,
     /// The path of its route, with the names of its parameters; `None` for an app server's stream that
     /// clients share.
     pub route: Option<Box<str>>,
@@ -56,6 +58,8 @@ pub struct StreamReport {
     pub topics: Vec<Filter>,
     /// How many it has asked for.
     pub topics_count: usize,
+    /// Names of the events that it has asked for; `None` for all.
+    pub names: Option<Box<[Box<str>]>>,
     /// When it opened, in milliseconds since 1970, to 50 ms.
     pub opened_ms: u64,
     /// Up to where it has been sent everything, or been told that it is lost.

@@ -12,6 +12,9 @@ mod upstream;
 use std::sync::Arc;
 use std::time::Instant;
 
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+
 pub use cells::{BUCKETS, Cell, Histogram, HistogramSnapshot};
 pub use snapshot::{Counters, Durations, HistoryGauges};
 pub use table::{METRICS, Metric};
@@ -52,6 +55,11 @@ pub struct ShardMetrics {
     pub log_writes: Cell,
     /// How long the disk took for each sync of the log.
     pub log_sync: Histogram<50_000>,
+    /// Orders to read the configuration again, by what came of them. Of this and the next only the main
+    /// thread keeps account.
+    pub config_reloads: [Cell; DONE.len()],
+    /// Public connections that there may be.
+    pub connections_max: Cell,
     /// Streams opened.
     pub streams_opened: Cell,
     /// Streams closed, by reason.
@@ -62,6 +70,8 @@ pub struct ShardMetrics {
     pub events_delivered: Cell,
     /// Events not written to a matching stream, by reason, each stream counted.
     pub events_dropped: [Cell; Dropped::ALL.len()],
+    /// Events whose place in a ring a newer one has taken, each stream counted.
+    pub events_conflated: Cell,
     /// Gap events sent, by reason.
     pub gaps: [Cell; GapReason::ALL.len()],
     /// Replays that came to an end, by how.
@@ -72,8 +82,10 @@ pub struct ShardMetrics {
     pub publish_requests: [Cell; PUBLISH_CODES.len()],
     /// Decisions that app servers were asked for, by what they were.
     pub auth_requests: [Cell; DECIDED.len()],
+    /// Clients that were refused their stream for what an app server decided, by reason.
+    pub auth_failures: [Cell; AuthFailure::ALL.len()],
     /// Snapshots that app servers were asked for, by what came of it.
-    pub snapshot_fetches: [Cell; FETCHED.len()],
+    pub snapshot_fetches: [Cell; DONE.len()],
     /// Sources, by state.
     pub sources: [Cell; SourceState::ALL.len()],
     /// What sources have read, by what became of it.
@@ -105,6 +117,11 @@ impl ShardMetrics {
         self.snapshot_fetches[usize::from(!is_there)].add(1);
     }
 
+    /// Counts an order to read the configuration again.
+    pub fn count_reload(&self, is_done: bool) {
+        self.config_reloads[usize::from(!is_done)].add(1);
+    }
+
     /// Counts a publish request's answer.
     pub fn count_publish(&self, status: u16) {
         let index = PUBLISH_CODES.iter().position(|&(code, _)| code == status);
@@ -131,8 +148,32 @@ const PUBLISH_CODES: [(u16, &str); 12] = [
 /// What an app server says of a client.
 const DECIDED: [&str; 3] = ["granted", "denied", "failed"];
 
-/// What comes of asking an app server.
-const FETCHED: [&str; 2] = ["ok", "failed"];
+/// What comes of asking an app server, and of an order to read the configuration again.
+const DONE: [&str; 2] = ["ok", "failed"];
+
+/// Why a client was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthFailure {
+    /// The app server said no.
+    Denied,
+    /// The app server could not be asked, or said nothing of use.
+    Failed,
+    /// As many clients wait for app servers as may.
+    Busy,
+}
+
+impl AuthFailure {
+    const ALL: [&'static str; 3] = ["denied", "failed", "busy"];
+}
+
+/// What no cell holds: the gateway is asked for it at each scrape.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Whether the gateway takes new streams: what `/readyz` says.
+    pub is_ready: bool,
+    /// How full the fullest mailbox is, from 0 to 1.
+    pub mailbox_fill: f64,
+}
 
 /// How a stream is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,10 +182,17 @@ pub enum Protocol {
     Http1,
     /// HTTP/2: a body inside hyper.
     Http2,
+    /// A long poll, over either.
+    Poll,
 }
 
 impl Protocol {
-    const ALL: [&'static str; 2] = ["http1", "http2"];
+    const ALL: [&'static str; 3] = ["http1", "http2", "poll"];
+
+    /// The word in labels and in the internal API.
+    pub const fn as_str(self) -> &'static str {
+        Self::ALL[self as usize]
+    }
 }
 
 /// Which listener a connection came through.
@@ -264,12 +312,14 @@ pub enum Closed {
     Stuck,
     /// The client read too slowly where such clients are disconnected.
     Slow,
+    /// It was a long poll, and has its answer.
+    Answered,
 }
 
 impl Closed {
     /// Those of the reasons, and behind them the others.
-    const LABELS: [&'static str; EndReason::ALL.len() + 4] = {
-        let mut labels = ["client"; EndReason::ALL.len() + 4];
+    const LABELS: [&'static str; EndReason::ALL.len() + 5] = {
+        let mut labels = ["client"; EndReason::ALL.len() + 5];
         let mut at = 0;
         while at < EndReason::ALL.len() {
             labels[at] = EndReason::ALL[at].as_str();
@@ -278,6 +328,7 @@ impl Closed {
         labels[Self::Misuse.index()] = "misuse";
         labels[Self::Stuck.index()] = "stuck";
         labels[Self::Slow.index()] = "slow";
+        labels[Self::Answered.index()] = "answered";
         labels
     };
 
@@ -289,6 +340,7 @@ impl Closed {
             Self::Misuse => EndReason::ALL.len() + 1,
             Self::Stuck => EndReason::ALL.len() + 2,
             Self::Slow => EndReason::ALL.len() + 3,
+            Self::Answered => EndReason::ALL.len() + 4,
         }
     }
 }
@@ -296,9 +348,10 @@ impl Closed {
 /// All shards' cells together, and the clock they share.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Those of the shards, and behind them those of the log's thread.
+    /// Those of the shards, and behind them those of all other threads.
     cells: Box<[Arc<ShardMetrics>]>,
     upstreams: Vec<Upstream>,
+    process: ProcessCollector,
     started: Instant,
 }
 
@@ -322,7 +375,8 @@ impl Metrics {
             cells: (0..shards).map(|_| Arc::default()).collect(),
         };
         let cells = (0..=shards).map(|_| Arc::default()).collect();
-        Self { cells, upstreams: upstreams.into_iter().map(upstream).collect(), started }
+        let upstreams = upstreams.into_iter().map(upstream).collect();
+        Self { cells, upstreams, process: ProcessCollector::for_self(), started }
     }
 
     /// One shard's cells.
@@ -335,8 +389,8 @@ impl Metrics {
         self.upstreams.iter().map(|upstream| Arc::clone(&upstream.cells[shard])).collect()
     }
 
-    /// The cells of the log's thread.
-    pub fn log(&self) -> Arc<ShardMetrics> {
+    /// The cells of the threads that are no shards: the log's and the main one, each with its own.
+    pub fn off_shard(&self) -> Arc<ShardMetrics> {
         self.shard(self.shard_count())
     }
 
@@ -363,8 +417,8 @@ impl Metrics {
     }
 
     /// The Prometheus text format.
-    pub fn render(&self) -> String {
-        render::render(&self.cells, &self.upstreams)
+    pub fn render(&self, standing: Standing) -> String {
+        render::render(self, standing)
     }
 }
 
@@ -376,5 +430,9 @@ pub fn list() {
         for (label, values) in metric.labels() {
             println!("    {label}: {}", values.join(", "));
         }
+    }
+    for family in ProcessCollector::for_self().collect() {
+        let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+        println!("{} ({kind})\n    {}", family.name(), family.help());
     }
 }

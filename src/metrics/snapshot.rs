@@ -16,6 +16,8 @@ pub struct Counters {
     pub streams_http1: u64,
     /// Streams open now over HTTP/2.
     pub streams_http2: u64,
+    /// Long polls that wait now.
+    pub streams_poll: u64,
     /// Connections open now to the public listeners.
     pub connections_public: u64,
     /// Connections open now to the internal listener.
@@ -38,6 +40,8 @@ pub struct Counters {
     pub events_dropped_slow: u64,
     /// Events that waited for a stream when it closed.
     pub events_dropped_closed: u64,
+    /// Events whose place a newer one took while they waited, each stream counted.
+    pub events_conflated: u64,
     /// Gaps told, by reason.
     pub gaps: BTreeMap<&'static str, u64>,
     /// Replays that were complete.
@@ -52,6 +56,7 @@ impl Counters {
         Self {
             streams_http1: cells.subscribers[Protocol::Http1 as usize].get(),
             streams_http2: cells.subscribers[Protocol::Http2 as usize].get(),
+            streams_poll: cells.subscribers[Protocol::Poll as usize].get(),
             connections_public: cells.connections[ListenerName::Public as usize].get(),
             connections_internal: cells.connections[ListenerName::Internal as usize].get(),
             topics: cells.topics.get(),
@@ -63,6 +68,7 @@ impl Counters {
             events_delivered: cells.events_delivered.get(),
             events_dropped_slow: cells.events_dropped[Dropped::Slow as usize].get(),
             events_dropped_closed: cells.events_dropped[Dropped::Closed as usize].get(),
+            events_conflated: cells.events_conflated.get(),
             gaps: GapReason::ALL.into_iter().map(gap).collect(),
             replays_complete: cells.replays[Replayed::Complete as usize].get(),
             sent_bytes: cells.sent_bytes.get(),
@@ -72,6 +78,7 @@ impl Counters {
     fn add(&mut self, other: &Self) {
         self.streams_http1 += other.streams_http1;
         self.streams_http2 += other.streams_http2;
+        self.streams_poll += other.streams_poll;
         self.connections_public += other.connections_public;
         self.connections_internal += other.connections_internal;
         self.topics += other.topics;
@@ -83,6 +90,7 @@ impl Counters {
         self.events_delivered += other.events_delivered;
         self.events_dropped_slow += other.events_dropped_slow;
         self.events_dropped_closed += other.events_dropped_closed;
+        self.events_conflated += other.events_conflated;
         for (reason, count) in &other.gaps {
             *self.gaps.entry(reason).or_default() += count;
         }

@@ -10,7 +10,7 @@ use super::ring::Lost;
 use super::streams::Streams;
 use super::subscriber::{Phase, Subscriber};
 use super::wheel::Tick;
-use crate::event::{Destination, Event};
+use crate::event::{ALL_NAMES, Destination, Event};
 use crate::history::{PageBounds, PageRequest, Past, Place, Wants};
 use crate::inspect::{About, Explanation, GapOver, Outcome, StreamId};
 use crate::sse::{EventId, GapReason};
@@ -27,7 +27,9 @@ impl Streams {
             delivered: None,
             why: "",
             event_topics: None,
+            event_name: None,
             stream_topics: self.filters(subscriber).to_vec(),
+            stream_names: self.names(subscriber).map(<[_]>::to_vec),
             matched_by: None,
             cursor: self.hub.id(subscriber.sent),
             gap: None,
@@ -57,13 +59,17 @@ impl Streams {
         let wants = self.audiences[subscriber.audience].wants();
         // It may be held as one of its topics and be forgotten as another.
         let all = Filter::parse(">").expect("a pattern");
-        let all = Wants { filters: std::slice::from_ref(&all), everyone: true };
+        let all = Wants { filters: std::slice::from_ref(&all), everyone: true, names: &ALL_NAMES };
         let held = self.event(id.seq, wants).or_else(|| self.event(id.seq, all));
         let Some(event) = held else { return Outcome::NoLongerKnown };
         explained.event_topics = Some(topics(&event));
+        explained.event_name = event.frame.name().map(|name| String::from_utf8_lossy(name).into());
         explained.matched_by = matched_by(&event, wants);
         if explained.matched_by.is_none() {
             return Outcome::NotAskedFor;
+        }
+        if !wants.names.have(&event) {
+            return Outcome::FilteredByName;
         }
         let (outcome, gap) = self.fate(key, subscriber, &event);
         explained.gap = gap;
@@ -89,15 +95,21 @@ impl Streams {
         if replay.and_then(Replay::values_to).is_some_and(|values_to| event.seq <= values_to) {
             return (Outcome::BeforeItOpened, None);
         }
+        // A newer event may have taken its place before the gap came over both.
+        let dropped = match event.conflate {
+            Some(_) => Outcome::DroppedOrConflated,
+            None => Outcome::Dropped,
+        };
         if event.seq > subscriber.sent {
             let lost = self.lost(subscriber).filter(|lost| event.seq <= lost.to);
             return match lost {
-                Some(lost) => (Outcome::Dropped, Some(self.owed(subscriber, lost))),
+                Some(lost) => (dropped, Some(self.owed(subscriber, lost))),
+                None if self.is_conflated(subscriber, event) => (Outcome::Conflated, None),
                 None => (Outcome::Waiting, None),
             };
         }
         if let Some(told) = self.told_gaps.over(key, subscriber.generation, event.seq) {
-            let outcome = if told.is_whole { Outcome::Dropped } else { Outcome::InAGap };
+            let outcome = if told.is_whole { dropped } else { Outcome::InAGap };
             return (outcome, Some(self.told(told)));
         }
         let is_half_written =
@@ -110,10 +122,20 @@ impl Streams {
             Outcome::BeforeItOpened
         } else if !self.told_gaps.are_known_since(subscriber.opened) {
             Outcome::GapsForgotten
+        } else if event.conflate.is_some() {
+            Outcome::DeliveredOrConflated
         } else {
             Outcome::Delivered
         };
         (outcome, None)
+    }
+
+    /// Whether a newer event has taken the place of one that has been to the stream's ring.
+    fn is_conflated(&self, subscriber: &Subscriber, event: &Event) -> bool {
+        let ring = subscriber.backlog.as_ref().and_then(|backlog| backlog.ring.as_ref());
+        event.conflate.is_some()
+            && event.seq <= self.applied
+            && ring.is_some_and(|ring| !ring.holds(event.seq))
     }
 
     fn owed(&self, subscriber: &Subscriber, lost: Lost) -> GapOver {

@@ -12,11 +12,11 @@ use super::ring::Lost;
 use super::streams::{Streams, protocol};
 use super::subscriber::{Phase, Sink, Subscriber};
 use super::wheel::TICK_MS;
+use crate::config::schema::Slow;
 use crate::inspect::{
     Found, GapOwed, Question, Questions, Search, State, StreamId, StreamReport, TOPICS_SHOWN,
     VISITS,
 };
-use crate::metrics::Protocol;
 use crate::sse::EndReason;
 use crate::topic::{Filter, Topic};
 
@@ -134,14 +134,13 @@ impl Streams {
             id: self.id_of(key, subscriber.generation),
             shard: self.shard,
             state: state(subscriber),
-            protocol: match protocol(&subscriber.sink) {
-                Protocol::Http1 => "http1",
-                Protocol::Http2 => "http2",
-            },
+            protocol: protocol(&subscriber.sink).as_str(),
+            compressed: subscriber.framing.gzip,
             route: self.routes[subscriber.route].path.as_deref().map(Into::into),
             address: self.address(subscriber),
             topics: filters.iter().take(topics_max).cloned().collect(),
             topics_count: filters.len(),
+            names: self.names(subscriber).map(Into::into),
             opened_ms: self.opened_ms(subscriber),
             cursor: self.hub.id(subscriber.sent),
             waiting: self.waiting(subscriber),
@@ -155,6 +154,14 @@ impl Streams {
         match subscriber.phase {
             Phase::Live => self.audiences[subscriber.audience].wants().filters,
             Phase::Ending(_) | Phase::Lingering(_) => &[],
+        }
+    }
+
+    /// The names of the events that it has asked for, where it has not asked for all.
+    pub(super) fn names(&self, subscriber: &Subscriber) -> Option<&[Box<str>]> {
+        match subscriber.phase {
+            Phase::Live => self.audiences[subscriber.audience].wants().names.named(),
+            Phase::Ending(_) | Phase::Lingering(_) => None,
         }
     }
 
@@ -180,11 +187,13 @@ impl Streams {
         Some(GapOwed { to: self.hub.id(lost.to), count: lost.count })
     }
 
-    /// What it has lost and not been told of.
+    /// What it has lost and not been told of. One that is to catch up reads it from the history.
     pub(super) fn lost(&self, subscriber: &Subscriber) -> Option<Lost> {
         match &subscriber.backlog {
             Some(backlog) => backlog.ring.as_ref()?.lost(),
-            None if subscriber.keeps_up() => {
+            None if subscriber.keeps_up()
+                && self.routes[subscriber.route].slow != Slow::CatchUp =>
+            {
                 self.audiences[subscriber.audience].log.lost_to(subscriber.cursor)
             }
             None => None,

@@ -11,8 +11,9 @@ use matchit::{Params, Router};
 use super::cors;
 use super::parameters::{Parameters, Values};
 use super::request::{Opening, SubscribeError, Subscription, cursor_of, parse, topics_of};
-use crate::config::schema::{HeartbeatKind, Stream, StreamRoute};
+use crate::config::schema::{HeartbeatKind, Stream, StreamRoute, TopicField};
 use crate::config::web::{HostPattern, without_port};
+use crate::event::EventNames;
 use crate::interest::Interest;
 use crate::sse::{Cursor, EventId};
 use crate::topic::{Filter, Topic};
@@ -117,9 +118,12 @@ impl Routes {
         Subscription {
             route: self.shared.id,
             filters: [Filter::Exact(topic)].into(),
+            names: EventNames::default(),
             cursor,
             limit: None,
             max_duration: None,
+            poll: None,
+            gzip: false,
             fields,
             opening: Opening::Plain,
             grant: None,
@@ -159,6 +163,7 @@ impl Route {
         settings.heartbeat_kind = HeartbeatKind::Comment;
         settings.resume = true;
         settings.broadcast = false;
+        settings.topic_field = TopicField::None;
         let parameters = Parameters::new(&StreamRoute::events());
         let id = RouteId::at(index);
         Self { id, path: None, settings, parameters, topics_from_query: true }
@@ -191,7 +196,7 @@ impl Route {
         head: &Parts,
     ) -> Result<Subscription, SubscribeError> {
         let cors = self.cors(&head.headers);
-        parse(self.id, filters, head, cors)
+        parse(self.id, &self.settings, filters, head, cors)
     }
 
     /// The header fields that every response of this route has for pages of other origins.

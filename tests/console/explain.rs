@@ -124,3 +124,63 @@ fn what_the_history_has_forgotten_is_not_guessed() {
     expect(&explained, "no_longer_known", None);
     assert_eq!(explained["event_topics"], Value::Null);
 }
+
+#[test]
+fn what_a_filter_by_name_leaves_out_is_not_called_lost() {
+    let gateway = Gateway::start();
+    let (mut stream, id) = open(&gateway, "topic=t&filter=wanted");
+    pause(MOMENT);
+    let other = gateway.topic("t").publish_named("other", "1");
+    let unnamed = gateway.topic("t").publish("2");
+    let wanted = gateway.topic("t").publish_named("wanted", "3");
+    stream.expect_data("3");
+    for (event, name) in [(other, json!("other")), (unnamed, Value::Null)] {
+        let explained = explain(&gateway, &id, &event);
+        expect(&explained, "filtered_by_name", Some(false));
+        assert_eq!((&explained["event_name"], &explained["matched_by"]), (&name, &json!("t")));
+        assert_eq!(explained["stream_names"], json!(["wanted"]));
+    }
+    eventually("the event to count as sent", || {
+        (explain(&gateway, &id, &wanted)["outcome"] == "delivered").then_some(())
+    });
+    assert_eq!(view(&gateway, &format!("/streams/{id}"))["names"], json!(["wanted"]));
+}
+
+#[test]
+fn what_a_newer_event_took_the_place_of_is_no_drop() {
+    let gateway = Gateway::builder().env("TIDEGATE__SERVER__SEND_BUFFER", "4KiB").start();
+    let mut stream = gateway.subscriber("topic=t").receive_buffer(4096).open();
+    let id = view(&gateway, "/streams")["streams"][0]["id"].as_str().expect("a text").to_owned();
+    pause(MOMENT);
+    let keyed = |data: &str| {
+        let event = json!({"topic": "t", "conflate": "load", "data": data});
+        let published = gateway.publish(&event.to_string()).expect_status(202).json();
+        published["id"].as_str().expect("a text").to_owned()
+    };
+    let first = keyed("first");
+    // Until the client's socket takes no more.
+    let padding = "x".repeat(20_000);
+    eventually("the stream to be behind", || {
+        gateway.topic("t").publish(&padding);
+        (view(&gateway, &format!("/streams/{id}"))["state"] == "behind").then_some(())
+    });
+    let (older, newer) = (keyed("older"), keyed("newer"));
+    eventually("a newer event to take the place of an older", || {
+        let explained = explain(&gateway, &id, &older);
+        (explained["outcome"] != "waiting").then(|| {
+            expect(&explained, "conflated", Some(false));
+            assert_eq!(explained["gap"], Value::Null);
+        })
+    });
+    expect(&explain(&gateway, &id, &newer), "waiting", None);
+    while stream.next().data != "newer" {}
+    // It was written; but what became of its kind while they waited is not kept.
+    for event in [&first, &older, &newer] {
+        eventually("the stream to be past them", || {
+            let explained = explain(&gateway, &id, event);
+            (explained["outcome"] == "delivered_or_conflated").then(|| {
+                expect(&explained, "delivered_or_conflated", None);
+            })
+        });
+    }
+}

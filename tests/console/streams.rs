@@ -37,6 +37,7 @@ fn a_stream_is_shown_as_it_is() {
     assert!(age_ms < 10_000, "{shown}");
     let expected = json!({
         "id": id, "shard": shown["shard"], "state": "live", "protocol": "http1",
+        "compressed": false, "names": null,
         "route": "/events", "address": address, "topics": ["board.42", "a.*"], "topics_count": 2,
         "opened_ms": shown["opened_ms"], "cursor": published, "waiting": 0, "gap_owed": null,
         "session": null,
@@ -191,4 +192,33 @@ fn bad_parameters_are_named() {
     assert_eq!(post.header("allow"), Some("GET, HEAD"));
     let put = http("PUT", gateway.internal, "/topics/a", &[], b"").expect_status(405);
     assert_eq!(put.header("allow"), Some("GET, HEAD, POST"));
+}
+
+#[test]
+fn a_poll_that_waits_is_listed_as_one_and_can_be_answered() {
+    let gateway = Gateway::start();
+    let before = gateway.topic("t").publish("before");
+    let mut poller = gateway.connect_public();
+    let headers = [("accept", "application/json"), ("last-event-id", before.as_str())];
+    poller.send_request("GET", "/events?topic=t&wait=20s", &headers, b"");
+    let shown = eventually("the poll to wait", || {
+        Some(view(&gateway, "/streams")["streams"][0].clone()).filter(|shown| !shown.is_null())
+    });
+    assert_eq!((&shown["protocol"], &shown["state"]), (&json!("poll"), &json!("live")));
+    assert_eq!((&shown["topics"], &shown["cursor"]), (&json!(["t"]), &json!(before)));
+    delete(&gateway, shown["id"].as_str().expect("a text")).expect_status(204);
+    let answer = poller.read_response("GET").expect_status(200).json();
+    assert_eq!(answer, json!({"events": [], "cursor": before, "gap": null}));
+    assert_eq!(view(&gateway, "/streams")["streams"], json!([]));
+}
+
+#[test]
+fn a_compressed_stream_is_shown_to_be() {
+    let gateway = Gateway::builder().env("TIDEGATE__STREAM__COMPRESS", "true").start();
+    let _plain = gateway.subscribe("topic=plain");
+    let _gzip = gateway.subscriber("topic=gzip").header("accept-encoding", "gzip").open();
+    for (topic, compressed) in [("plain", false), ("gzip", true)] {
+        let listed = &view(&gateway, &format!("/streams?topic={topic}"))["streams"];
+        assert_eq!(listed[0]["compressed"], compressed, "{listed}");
+    }
 }

@@ -12,7 +12,7 @@ use super::parameters::{Parameters, bad};
 use super::{Answered, Console, json};
 use crate::config::units::Interval;
 use crate::error::Problem;
-use crate::event::{Destination, Event};
+use crate::event::{ALL_NAMES, Destination, Event};
 use crate::history::{Page, PageBounds, PageRequest, Past, Place, Wants};
 use crate::sse::{Cursor, EventId, GapReason, Item, Parser};
 use crate::topic::{BROADCAST, Filter, Topic};
@@ -106,7 +106,8 @@ impl Console {
         if upto <= place.after {
             return Page { to: place.after, told_at: place.told_at, ..Page::default() };
         }
-        let wants = Wants { filters: std::slice::from_ref(filter), everyone: true };
+        let wants =
+            Wants { filters: std::slice::from_ref(filter), everyone: true, names: &ALL_NAMES };
         let past = Past::Events;
         self.hub.page(PageRequest { wants, past, place, upto, bounds }, Instant::now())
     }

@@ -77,7 +77,7 @@ function figures(stats, before) {
   const gaps = Object.values(counters.gaps).reduce((sum, number) => sum + number, 0);
   const dash = (value, format) => (value === null ? '–' : format(value));
   const entries = [
-    ['Streams', count(counters.streams_http1 + counters.streams_http2)],
+    ['Streams', count(counters.streams_http1 + counters.streams_http2 + counters.streams_poll)],
     ['Published/s', dash(published, rate)],
     ['Delivered/s', dash(delivered, rate)],
     ['p50', dash(p50, seconds)],

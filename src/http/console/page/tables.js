@@ -4,6 +4,9 @@ import { api, bytes, count, el, fields, span, withQuery } from './dom.js';
 
 const PAGE = 50;
 
+/** How a stream reaches its client. */
+const CARRIERS = { http1: 'HTTP/1', http2: 'HTTP/2', poll: 'a long poll, which waits' };
+
 /** A cell: a text, or an element. */
 function row(cells, columns) {
   return el('tr', {}, ...cells.map((cell, at) => el('td', { className: columns[at][1] }, cell)));
@@ -156,8 +159,10 @@ async function showStream(detail, id, changed) {
     return;
   }
   const facts = [
-    ['Topics', el('span', { className: 'names' }, ...stream.topics.map((name) => el('code', {}, name)))],
-    ['Address', stream.address ?? 'unknown: over TLS or HTTP/2 the shard does not have the socket'],
+    ['Topics', codes(stream.topics)],
+    ['Events named', stream.names === null ? 'any' : codes(stream.names)],
+    ['Address', stream.address ?? 'unknown: over TLS or HTTP/2, and of a long poll, the shard does not have the socket'],
+    ['Carried by', `${CARRIERS[stream.protocol]}${stream.compressed ? ', compressed' : ''}`],
     ['Session', stream.session ?? 'none'],
     ['Shard', String(stream.shard)],
     ['Cursor', stream.cursor],
@@ -189,6 +194,10 @@ async function showStream(detail, id, changed) {
   detail.scrollIntoView({ block: 'nearest' });
 }
 
+function codes(names) {
+  return el('span', { className: 'names' }, ...names.map((name) => el('code', {}, name)));
+}
+
 /** Asks why a stream has an event, or has not. */
 function explainForm(id) {
   const input = el('input', { name: 'event', required: true, spellcheck: false, placeholder: 'id of an event' });
@@ -206,11 +215,13 @@ function explainForm(id) {
   return el('div', {}, form, said);
 }
 
-function details({ event_topics: of, stream_topics: asked, matched_by: by, gap }) {
+function details({ event_topics: of, event_name: name, stream_topics: asked, stream_names: named, matched_by: by, gap }) {
   const said = [];
-  const names = (list) => el('span', { className: 'names' }, ...list.map((name) => el('code', {}, name)));
-  if (of !== null && by === null) said.push(' The event is of ', names(of), ', and the stream asked for ', names(asked), '.');
+  if (of !== null && by === null) said.push(' The event is of ', codes(of), ', and the stream asked for ', codes(asked), '.');
   if (by !== null) said.push(' The stream asked for ', el('code', {}, by), '.');
+  if (of !== null && named !== null) {
+    said.push(' The event’s name is ', el('code', {}, name ?? 'message'), ', and the stream asked for ', codes(named), '.');
+  }
   if (gap !== null) {
     const many = gap.count === null ? '' : ` of ${count(gap.count)} events`;
     said.push(el('span', { className: 'gap' }, ` The gap${many} (${gap.reason}) ends at ${gap.to}.`));
