@@ -9,11 +9,11 @@ use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 use tracing_subscriber::EnvFilter;
 
@@ -23,9 +23,11 @@ use crate::admin::Admin;
 use crate::config::schema::{Config, History, Log, LogFormat, Server, Store};
 use crate::config::units::Fsync;
 use crate::hook::{Hooks, Sessions};
+use crate::http::console::{Console, TAILS_MAX};
 use crate::http::publish_route::PublishRoute;
 use crate::http::sources_route::SourcesRoute;
 use crate::hub::EventMailbox;
+use crate::inspect::Inspector;
 use crate::metrics::Metrics;
 use crate::net::{self, SocketOptions};
 use crate::proxy::Plan;
@@ -143,6 +145,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         History { fsync: Fsync::Always, .. } => "synced",
     };
     let routes = Arc::new(Routes::new(&config.stream));
+    let (inspector, questions) = Inspector::new(shard_count);
     let (sessions, revocations) = Sessions::new(shard_count);
     let sessions = Arc::new(sessions);
     let hooks = Hooks::new(&config, Arc::clone(&hub), Arc::clone(&sessions));
@@ -156,6 +159,16 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let (drained_tx, drained) = mpsc::channel(shard_count);
     let (died_tx, mut died) = mpsc::channel(shard_count);
     let connections = Arc::new(AtomicUsize::new(0));
+    let console = Arc::new(Console {
+        inspector,
+        hub: Arc::clone(&hub),
+        metrics: Arc::clone(&metrics),
+        config: Arc::clone(&config),
+        connections: (Arc::clone(&connections), connections_max),
+        durability,
+        started: SystemTime::now(),
+        tails: Semaphore::new(TAILS_MAX),
+    });
     let tls_address = tls.as_ref().map(|(listeners, _)| address_of(listeners)).transpose()?;
     let trusted = config.proxy.trusted.iter().map(|network| network.0).collect();
     let addresses = Arc::new(Addresses::new(server.connections_per_address_max, trusted));
@@ -174,9 +187,9 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let mut tls_listeners = tls.into_iter().flat_map(|(listeners, tls)| {
         listeners.into_iter().map(move |listener| (listener, Arc::clone(&tls)))
     });
-    let told = starts.into_iter().zip(revocations);
+    let told = starts.into_iter().zip(revocations).zip(questions);
     let parts = public.into_iter().zip(internal).zip(mailboxes).zip(told).enumerate();
-    for (index, (((public, internal), mailbox), (starts, revocations))) in parts {
+    for (index, (((public, internal), mailbox), ((starts, revocations), questions))) in parts {
         let lifecycle = LifecycleWatch(lifecycle.clone());
         let admin = Admin {
             publish: PublishRoute {
@@ -191,6 +204,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
                 sources: Arc::clone(&sources),
                 body_timeout: server.body_timeout.0,
             },
+            console: Arc::clone(&console),
             sessions: Arc::clone(&sessions),
             metrics: Arc::clone(&metrics),
             accepting: accepting(lifecycle.clone()),
@@ -207,6 +221,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
             routes: Arc::clone(&routes),
             hooks: Arc::clone(&hooks),
             revocations,
+            questions,
             hub: Arc::clone(&hub),
             mailbox,
             metrics: Arc::clone(&metrics),

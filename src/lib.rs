@@ -28,6 +28,8 @@
 //! **Every other request** goes through the [`proxy`] to an app server, and its answer comes back; a
 //! body on its way in ([`request_body`]) has a bound and a pace.
 //!
+//! **Who looks after the gateway** asks it by [`inspect`], through the views of `http/console/`.
+//!
 //! `ARCHITECTURE.md` has the thread model, the invariants and the reasons.
 
 pub mod admin;
@@ -44,6 +46,7 @@ pub mod history;
 pub mod hook;
 pub mod http;
 pub mod hub;
+pub mod inspect;
 pub mod interest;
 pub mod journal;
 pub mod media;

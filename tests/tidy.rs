@@ -20,6 +20,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "event_stream",
             "fetch",
             "hook",
+            "inspect",
             "interest",
             "net",
             "pace",

@@ -5,6 +5,7 @@
 //! anything of it is ordered. Called by `publish`'s callers, and by shards for the past.
 
 mod keys;
+mod overview;
 mod recovery;
 mod submission;
 #[cfg(test)]

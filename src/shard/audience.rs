@@ -15,7 +15,7 @@ use super::ring::RingBounds;
 use crate::event::{Destination, Event, EventNames};
 use crate::history::Wants;
 use crate::subscribe::RouteId;
-use crate::topic::Filter;
+use crate::topic::{Filter, Topic};
 
 pub(super) type StreamKey = usize;
 
@@ -215,6 +215,24 @@ impl Audiences {
                 }
             }
         }
+    }
+
+    /// How many streams get events of a topic, or what goes to everyone, and how many audiences were
+    /// looked at for that.
+    pub(super) fn count_members(&self, topic: Option<&Topic>) -> (u64, usize) {
+        let mut keys = Vec::new();
+        match topic {
+            Some(topic) => self.index.matches(topic, |key| keys.push(key)),
+            None => {
+                let wanting = self.slab.iter().filter(|(_, audience)| audience.kind.broadcast);
+                keys.extend(wanting.map(|(key, _)| key));
+            }
+        }
+        let visits = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        let members = keys.iter().map(|&key| self.slab[key].members.len() as u64);
+        (members.sum(), visits)
     }
 
     pub(super) fn get(&self, key: AudienceKey) -> Option<&Audience> {

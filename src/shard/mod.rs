@@ -19,8 +19,11 @@ mod batch;
 pub mod bench;
 mod body;
 mod deliver;
+mod explain;
 mod framing;
+mod gaps;
 mod index;
+mod inspect;
 mod log;
 #[cfg(test)]
 #[cfg(tidegate_loom)]
@@ -70,6 +73,7 @@ use crate::hook::{Hooks, Revocation, Revocations};
 use crate::http::guard::Limits;
 use crate::http::{Handler, Http2Options, LeftoverBounds, Options, Takeover};
 use crate::hub::{EventMailbox, Hub};
+use crate::inspect::Questions;
 use crate::metrics::{ListenerName, Metrics, ShardMetrics};
 use crate::net::Transport;
 use crate::proxy::{Plan, Proxy};
@@ -117,6 +121,8 @@ pub struct Shard<H> {
     pub hooks: Arc<Hooks>,
     /// Sessions whose streams are to end.
     pub revocations: Revocations,
+    /// What operators ask of its streams.
+    pub questions: Questions,
     /// The hub, for the order's epoch and head.
     pub hub: Arc<Hub>,
     /// This shard's mailbox.
@@ -202,6 +208,7 @@ impl<H: Handler> Shard<H> {
             max => max,
         };
         let streams = Streams::new(
+            self.index,
             &self.config,
             &self.routes,
             Arc::clone(&self.hub),
@@ -263,6 +270,7 @@ impl<H: Handler> Shard<H> {
         }
         tokio::task::spawn_local(internal.run(|_, _| ()));
         tokio::task::spawn_local(end_sessions(self.revocations, Rc::clone(&streams)));
+        tokio::task::spawn_local(inspect::answer(self.questions, Rc::clone(&streams)));
         tokio::task::spawn_local(close_old_connections(Rc::clone(&proxy)));
         let (sources, on_shard) = self.sources;
         tokio::task::spawn_local(sources.run(on_shard));

@@ -287,7 +287,8 @@ impl Streams {
             reason: GapReason::Slow,
         };
         subscriber.sent = lost.to;
-        self.metrics.gaps[GapReason::Slow as usize].add(1);
+        let generation = subscriber.generation;
+        self.note_gap(key, generation, gap, true);
         Some(gap)
     }
 

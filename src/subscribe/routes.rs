@@ -1,6 +1,7 @@
 //! The stream routes: which one a request is for, and what its streams are like.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use http::header::{HOST, HeaderMap};
 use http::request::Parts;
@@ -42,6 +43,8 @@ pub struct Routes {
 #[derive(Debug)]
 pub struct Route {
     id: RouteId,
+    /// Absent for a shared stream, which has the paths of a server.
+    path: Option<Arc<str>>,
     settings: Stream,
     parameters: Parameters,
     /// Whether clients name their topics; else the route does, with values from the client in them.
@@ -74,6 +77,7 @@ impl Routes {
         let id = RouteId::at(self.routes.len());
         self.routes.push(Route {
             id,
+            path: Some(String::from(route.path.clone()).into()),
             settings: stream.of_route(route),
             parameters: Parameters::new(route),
             topics_from_query: route.topics_from_query,
@@ -127,9 +131,14 @@ impl Routes {
         }
     }
 
+    /// Each route, by its id.
+    pub fn all(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter().chain([&self.shared])
+    }
+
     /// The settings of each route, by its id.
     pub fn settings(&self) -> impl Iterator<Item = &Stream> {
-        self.routes.iter().chain([&self.shared]).map(|route| &route.settings)
+        self.all().map(Route::settings)
     }
 
     /// The names that publishers may not use: those that control events have on any route.
@@ -156,12 +165,19 @@ impl Route {
         settings.broadcast = false;
         settings.topic_field = TopicField::None;
         let parameters = Parameters::new(&StreamRoute::events());
-        Self { id: RouteId::at(index), settings, parameters, topics_from_query: true }
+        let id = RouteId::at(index);
+        Self { id, path: None, settings, parameters, topics_from_query: true }
     }
 
     /// Its place among the routes.
     pub fn id(&self) -> RouteId {
         self.id
+    }
+
+    /// Its path, with the names of its parameters; absent for a shared stream, which has the paths of a
+    /// server.
+    pub fn path(&self) -> Option<&Arc<str>> {
+        self.path.as_ref()
     }
 
     /// Whether who comes back is sent what it has missed, and whether what goes to everyone reaches
