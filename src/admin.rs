@@ -1,4 +1,4 @@
-//! The internal listener: publish, sources, sessions, health, readiness, metrics.
+//! The internal listener: publish, sources, sessions, reload, health, readiness, metrics.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use http_body_util::Empty;
 use crate::error::Problem;
 use crate::hook::Sessions;
 use crate::http::publish_route::{self, PublishRoute};
+use crate::http::reload_route;
 use crate::http::sessions_route;
 use crate::http::sources_route::{self, SourcesRoute};
 use crate::http::{
@@ -19,6 +20,7 @@ use crate::http::{
 };
 use crate::metrics::Metrics;
 use crate::net::Peer;
+use crate::settings::Reloads;
 use crate::subscribe::Subscription;
 
 /// A shard that has not turned for this long is broken: its loop turns every second.
@@ -37,6 +39,8 @@ pub struct Admin {
     pub sessions: Arc<Sessions>,
     /// Every shard's cells.
     pub metrics: Arc<Metrics>,
+    /// The way to have the configuration read again.
+    pub reloads: Reloads,
     /// Whether the gateway takes new streams.
     pub accepting: Box<dyn Fn() -> bool + Send>,
 }
@@ -73,6 +77,9 @@ impl Admin {
         }
         if path.starts_with(sessions_route::PATH) {
             return sessions_route::answer(&self.sessions, head).await;
+        }
+        if path == reload_route::PATH {
+            return reload_route::answer(&self.reloads, head).await;
         }
         let page: fn(&Self) -> Page = match path {
             "/healthz" => Self::health,

@@ -2,6 +2,7 @@
 //! recipe; every part is described where it lives.
 
 mod past;
+mod reload;
 mod signals;
 
 use std::fmt;
@@ -18,23 +19,23 @@ use tokio::time::{sleep_until, timeout};
 use tracing_subscriber::EnvFilter;
 
 use self::past::hub;
+use self::reload::Reloader;
 use self::signals::{Signals, Told};
 use crate::admin::Admin;
-use crate::config::schema::{Config, History, Log, LogFormat, Server, Store};
+use crate::config::schema::{History, Log, LogFormat, Server, Store};
 use crate::config::units::Fsync;
-use crate::hook::{Hooks, Sessions};
+use crate::config::{Config, Overrides};
+use crate::hook::Sessions;
 use crate::http::publish_route::PublishRoute;
 use crate::http::sources_route::SourcesRoute;
 use crate::hub::EventMailbox;
 use crate::metrics::Metrics;
 use crate::net::{self, SocketOptions};
-use crate::proxy::Plan;
-use crate::publish::Rules;
+use crate::settings::{Answer, Base, Reloads, Settings, SettingsError, SettingsWatch};
 use crate::shard::{Addresses, Lifecycle, LifecycleWatch, Shard};
 use crate::source::{OnShard, SourceError, Sources};
-use crate::subscribe::Routes;
 use crate::sync::Mailbox;
-use crate::tls::{ServerTls, TlsError};
+use crate::tls::{ServerKeys, ServerTls, TlsError};
 
 /// Descriptors kept for everything that is not a public connection: listeners, publishers, logs.
 const DESCRIPTORS_RESERVED: u64 = 256;
@@ -60,6 +61,8 @@ pub enum GatewayError {
     Log(String),
     /// The certificates cannot be used.
     Tls(TlsError),
+    /// What the configuration names cannot be used.
+    Settings(SettingsError),
     /// The sources cannot be had.
     Sources(SourceError),
     /// The operating system refused something else.
@@ -84,6 +87,7 @@ impl fmt::Display for GatewayError {
             Self::LogLevel(error) => write!(f, "log.level: {error}"),
             Self::Log(error) => write!(f, "history.path: {error}"),
             Self::Tls(error) => error.fmt(f),
+            Self::Settings(error) => error.fmt(f),
             Self::Sources(error) => error.fmt(f),
             Self::System(what, error) => write!(f, "{what}: {error}"),
             Self::ShardDied => write!(f, "a shard died; the log says why"),
@@ -94,9 +98,9 @@ impl fmt::Display for GatewayError {
 impl std::error::Error for GatewayError {}
 
 /// Runs a gateway until SIGTERM or SIGINT has drained it; a second signal does not wait.
-pub fn run(config: Config) -> Result<(), GatewayError> {
+/// `overrides` say where the configuration comes from, for reloads.
+pub fn run(config: Config, overrides: Overrides) -> Result<(), GatewayError> {
     start_log(&config.log)?;
-    let config = Arc::new(config);
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -123,14 +127,13 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let tls = match config.tls.listen.0 {
         None => None,
         Some(address) => {
-            let tls = Arc::new(ServerTls::new(&config.tls).map_err(GatewayError::Tls)?);
-            Some((listen("tls.listen", address)?, tls))
+            let keys = ServerKeys::read(&config.tls).map_err(GatewayError::Tls)?;
+            Some((listen("tls.listen", address)?, Arc::new(ServerTls::new(keys))))
         }
     };
 
     let started = Instant::now();
-    let proxy = Arc::new(Plan::new(&config.proxy).map_err(GatewayError::Tls)?);
-    let metrics = Arc::new(Metrics::new(shard_count, proxy.upstreams(), started));
+    let metrics = Arc::new(Metrics::new(shard_count, [], started));
     let mailboxes: Vec<Arc<EventMailbox>> = (0..shard_count)
         .map(|_| Arc::new(Mailbox::new(config.mailbox.events_max, config.mailbox.bytes_max.0)))
         .collect();
@@ -140,13 +143,8 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         History { fsync: Fsync::Every(_), .. } => "buffered",
         History { fsync: Fsync::Always, .. } => "synced",
     };
-    let routes = Arc::new(Routes::new(&config.stream));
     let (sessions, revocations) = Sessions::new(shard_count);
-    let sessions = Arc::new(sessions);
-    let hooks = Hooks::new(&config.stream, &config.hooks, Arc::clone(&hub), Arc::clone(&sessions));
-    let hooks = Arc::new(hooks.map_err(GatewayError::Tls)?);
-    let rules = Rules::new(&config.publish, routes.reserved()).reserving(&config.sources.topic);
-    let rules = Arc::new(rules);
+    let base = Base { hub: Arc::clone(&hub), sessions: Arc::new(sessions) };
     let (sources, starts) = Sources::new(&config, shard_count).map_err(GatewayError::Sources)?;
     let sources = Arc::new(sources);
 
@@ -157,6 +155,13 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let tls_address = tls.as_ref().map(|(listeners, _)| address_of(listeners)).transpose()?;
     let trusted = config.proxy.trusted.iter().map(|network| network.0).collect();
     let addresses = Arc::new(Addresses::new(server.connections_per_address_max, trusted));
+    let states = Some(config.sources.topic.clone()).filter(|topic| !topic.is_empty());
+    let settings = Settings::new(&base, config, connections_max).map_err(GatewayError::Settings)?;
+    metrics.set_upstreams(settings.plan.upstreams());
+    let (publish_settings, settings) = watch::channel(Arc::new(settings));
+    let settings = SettingsWatch(settings);
+    let (reloads, asked) = Reloads::new();
+    let (adopted_tx, adopted) = mpsc::channel(shard_count);
     tracing::info!(
         public = %address_of(&public)?,
         internal = %address_of(&internal)?,
@@ -179,31 +184,26 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         let admin = Admin {
             publish: PublishRoute {
                 hub: Arc::clone(&hub),
-                rules: Arc::clone(&rules),
-                body_bytes_max: config.publish.body_bytes_max.0,
-                body_timeout: server.body_timeout.0,
+                settings: settings.clone(),
                 durability,
                 metrics: metrics.shard(index),
             },
-            sources: SourcesRoute {
-                sources: Arc::clone(&sources),
-                body_timeout: server.body_timeout.0,
-            },
-            sessions: Arc::clone(&sessions),
+            sources: SourcesRoute { sources: Arc::clone(&sources), settings: settings.clone() },
+            sessions: Arc::clone(&base.sessions),
+            reloads: reloads.clone(),
             metrics: Arc::clone(&metrics),
             accepting: accepting(lifecycle.clone()),
         };
         let on_shard = OnShard {
             hub: Arc::clone(&hub),
-            rules: Arc::clone(&rules),
+            settings: settings.clone(),
             metrics: metrics.shard(index),
-            states: Some(config.sources.topic.clone()).filter(|topic| !topic.is_empty()),
+            states: states.clone(),
         };
         let shard = Shard {
             index,
-            config: Arc::clone(&config),
-            routes: Arc::clone(&routes),
-            hooks: Arc::clone(&hooks),
+            settings: settings.clone(),
+            adopted: adopted_tx.clone(),
             revocations,
             hub: Arc::clone(&hub),
             mailbox,
@@ -213,8 +213,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
             internal,
             admin,
             sources: (starts, on_shard),
-            proxy: Arc::clone(&proxy),
-            connections: (Arc::clone(&connections), connections_max),
+            connections: Arc::clone(&connections),
             addresses: Arc::clone(&addresses),
             lifecycle,
             drained: drained_tx.clone(),
@@ -222,11 +221,18 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         spawn(shard, died_tx.clone())?;
     }
 
-    let outcome = {
-        let drain = server.drain.0;
-        let living = live(&advance, signals, server_tls, drained, &mut died, shard_count, drain);
-        runtime.block_on(living)
+    let reloader = Reloader {
+        overrides,
+        base,
+        settings: publish_settings,
+        adopted,
+        metrics,
+        addresses,
+        sources,
+        tls: server_tls,
     };
+    let living = live(&advance, signals, (reloader, asked), drained, &mut died);
+    let outcome = runtime.block_on(living);
     advance.send_replace(Lifecycle::Stopping);
     let all_ended = async {
         for _ in 0..shard_count {
@@ -244,36 +250,30 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     outcome
 }
 
-/// Reads the certificates again; what was read before stays if anything is wrong.
-fn reload(tls: Option<&ServerTls>) {
-    match tls.map(ServerTls::reload) {
-        None => tracing::info!("told to reload, and there are no certificates to read again"),
-        Some(Ok(())) => tracing::info!("the certificates have been read again"),
-        Some(Err(error)) => {
-            tracing::error!(%error, "the certificates stay as they were");
-        }
-    }
-}
-
-/// Waits for a signal, drains, and returns when everything may stop.
+/// Waits for signals, reloads, drains, and returns when everything may stop.
 async fn live(
     advance: &watch::Sender<Lifecycle>,
     mut signals: Signals,
-    tls: Option<Arc<ServerTls>>,
+    (mut reloader, mut asked): (Reloader, mpsc::Receiver<Answer>),
     mut drained: mpsc::Receiver<()>,
     died: &mut mpsc::Receiver<()>,
-    shard_count: usize,
-    drain: Duration,
 ) -> Result<(), GatewayError> {
     loop {
         tokio::select! {
             told = signals.received() => match told {
                 Told::Stop => break,
-                Told::Reload => reload(tls.as_deref()),
+                // The log has said how it went.
+                Told::Reload => drop(reloader.reload().await),
             },
+            // Who has asked may be gone.
+            Some(answer) = asked.recv() => drop(answer.send(reloader.reload().await)),
             _ = died.recv() => return Err(GatewayError::ShardDied),
         }
     }
+    // Nobody is to wait for an answer that does not come.
+    drop(asked);
+    let drain = reloader.drain();
+    let shard_count = reloader.metrics.shard_count();
     let deadline = Instant::now() + drain;
     tracing::info!(?drain, "draining: streams are ended, a second signal stops at once");
     advance.send_replace(Lifecycle::Draining);

@@ -53,6 +53,7 @@ pub mod proxy;
 pub mod publish;
 pub mod query;
 pub mod request_body;
+pub mod settings;
 pub mod shard;
 pub mod source;
 pub mod sse;

@@ -8,7 +8,7 @@ use tidegate::metrics;
 
 fn main() -> ExitCode {
     cli::main(|command| match command {
-        Command::Run(launch) => gateway::run(launch.config),
+        Command::Run(launch) => gateway::run(launch.config, launch.overrides),
         Command::Metrics => {
             metrics::list();
             Ok::<_, GatewayError>(())

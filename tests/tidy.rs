@@ -10,7 +10,7 @@ use source::{Source, sources};
 const LAYERS: &[(u8, &[&str])] = &[
     (5, &["main", "cli", "gateway"]),
     (4, &["shard", "admin"]),
-    (3, &["http", "subscribe", "publish", "proxy", "source", "dialects", "brokers"]),
+    (3, &["http", "subscribe", "publish", "proxy", "source", "settings", "dialects", "brokers"]),
     (
         2,
         &[
@@ -40,10 +40,16 @@ const WITHIN_LAYER: &[(&str, &str)] = &[
     ("http", "publish"),
     ("http", "proxy"),
     ("http", "source"),
+    ("http", "settings"),
     ("http", "dialects"),
     ("http", "brokers"),
     // A source publishes, by the rules of all publishers.
     ("source", "publish"),
+    ("source", "settings"),
+    // What a reload replaces as a whole is made of these.
+    ("settings", "publish"),
+    ("settings", "subscribe"),
+    ("settings", "proxy"),
     ("fetch", "net"),
     ("hook", "fetch"),
     ("hook", "tls"),

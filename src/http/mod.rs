@@ -16,6 +16,7 @@ mod opening;
 mod problem;
 pub mod public;
 pub mod publish_route;
+pub mod reload_route;
 mod response;
 pub mod sessions_route;
 pub mod sources_route;

@@ -8,7 +8,7 @@ mod render;
 mod table;
 mod upstream;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 pub use cells::{BUCKETS, Cell, Histogram, HistogramSnapshot};
@@ -78,6 +78,11 @@ pub struct ShardMetrics {
     pub source_events: [Cell; SourceEvent::ALL.len()],
     /// Streams that sources have opened.
     pub source_connections: Cell,
+    /// Reloads of the configuration, by how they went. Of this and the next only the main thread keeps
+    /// account.
+    pub config_reloads: [Cell; RELOADED.len()],
+    /// When the last one was applied, in seconds since 1970; 0 for never.
+    pub config_reloaded_at: Cell,
     /// Failed attempts to accept a connection.
     pub accept_errors: Cell,
     /// Connections that were closed for what their client did, by reason.
@@ -101,6 +106,15 @@ impl ShardMetrics {
     /// Counts a snapshot that an app server was asked for.
     pub fn count_snapshot(&self, is_there: bool) {
         self.snapshot_fetches[usize::from(!is_there)].add(1);
+    }
+
+    /// Counts a reload of the configuration that was applied at this time, in seconds since 1970, or
+    /// refused.
+    pub fn count_reload(&self, applied_at: Option<u64>) {
+        self.config_reloads[usize::from(applied_at.is_none())].add(1);
+        if let Some(at) = applied_at {
+            self.config_reloaded_at.set(at);
+        }
     }
 
     /// Counts a publish request's answer.
@@ -128,6 +142,9 @@ const PUBLISH_CODES: [(u16, &str); 12] = [
 
 /// What an app server says of a client.
 const DECIDED: [&str; 3] = ["granted", "denied", "failed"];
+
+/// How a reload of the configuration goes.
+const RELOADED: [&str; 2] = ["applied", "refused"];
 
 /// What comes of asking an app server.
 const FETCHED: [&str; 2] = ["ok", "failed"];
@@ -296,7 +313,8 @@ impl Closed {
 pub struct Metrics {
     /// Those of the shards, and behind them those of the log's thread.
     cells: Box<[Arc<ShardMetrics>]>,
-    upstreams: Vec<Upstream>,
+    /// In the order of the configuration, which a reload may change.
+    upstreams: RwLock<Vec<Arc<Upstream>>>,
     started: Instant,
 }
 
@@ -315,12 +333,28 @@ impl Metrics {
         upstreams: impl IntoIterator<Item = &'a str>,
         started: Instant,
     ) -> Self {
-        let upstream = |name: &str| Upstream {
-            name: name.into(),
-            cells: (0..shards).map(|_| Arc::default()).collect(),
-        };
         let cells = (0..=shards).map(|_| Arc::default()).collect();
-        Self { cells, upstreams: upstreams.into_iter().map(upstream).collect(), started }
+        let metrics = Self { cells, upstreams: RwLock::default(), started };
+        metrics.set_upstreams(upstreams);
+        metrics
+    }
+
+    /// There are these groups of app servers from now on. One that was there before goes on counting;
+    /// one that is gone is not shown any more.
+    pub fn set_upstreams<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
+        let mut upstreams = self.upstreams.write().unwrap_or_else(PoisonError::into_inner);
+        let found = |name: &str| match upstreams.iter().find(|upstream| *upstream.name == *name) {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(Upstream {
+                name: name.into(),
+                cells: (0..self.shard_count()).map(|_| Arc::default()).collect(),
+            }),
+        };
+        *upstreams = names.into_iter().map(found).collect();
+    }
+
+    fn known_upstreams(&self) -> Vec<Arc<Upstream>> {
+        self.upstreams.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// One shard's cells.
@@ -330,7 +364,13 @@ impl Metrics {
 
     /// One shard's cells for the groups of app servers, in their order.
     pub fn upstreams(&self, shard: usize) -> Vec<Arc<UpstreamMetrics>> {
-        self.upstreams.iter().map(|upstream| Arc::clone(&upstream.cells[shard])).collect()
+        let upstreams = self.known_upstreams();
+        upstreams.iter().map(|upstream| Arc::clone(&upstream.cells[shard])).collect()
+    }
+
+    /// The cells of the main thread: those of the log's thread, of which each writes its own.
+    pub fn main(&self) -> Arc<ShardMetrics> {
+        self.log()
     }
 
     /// The cells of the log's thread.
@@ -362,7 +402,7 @@ impl Metrics {
 
     /// The Prometheus text format.
     pub fn render(&self) -> String {
-        render::render(&self.cells, &self.upstreams)
+        render::render(&self.cells, &self.known_upstreams())
     }
 }
 

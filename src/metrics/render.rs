@@ -10,7 +10,7 @@ use super::cells::HistogramSnapshot;
 use super::table::{METRICS, Metric, Source};
 use super::{ShardMetrics, Upstream, UpstreamMetrics};
 
-pub(super) fn render(shards: &[Arc<ShardMetrics>], upstreams: &[Upstream]) -> String {
+pub(super) fn render(shards: &[Arc<ShardMetrics>], upstreams: &[Arc<Upstream>]) -> String {
     let families = METRICS.iter().map(|metric| family(metric, shards, upstreams));
     // The format has no place for one without samples: there are no app servers.
     let mut families: Vec<_> = families.filter(|family| !family.get_metric().is_empty()).collect();
@@ -20,7 +20,11 @@ pub(super) fn render(shards: &[Arc<ShardMetrics>], upstreams: &[Upstream]) -> St
         .expect("families from the table have names and samples")
 }
 
-fn family(metric: &Metric, shards: &[Arc<ShardMetrics>], upstreams: &[Upstream]) -> MetricFamily {
+fn family(
+    metric: &Metric,
+    shards: &[Arc<ShardMetrics>],
+    upstreams: &[Arc<Upstream>],
+) -> MetricFamily {
     let total = |read: &dyn Fn(&ShardMetrics) -> u64| {
         shards.iter().map(|shard| read(shard)).sum::<u64>() as f64
     };
@@ -71,10 +75,11 @@ fn family(metric: &Metric, shards: &[Arc<ShardMetrics>], upstreams: &[Upstream])
 }
 
 fn by_upstream(
-    upstreams: &[Upstream],
+    upstreams: &[Arc<Upstream>],
     sample: impl Fn(&Upstream) -> proto::Metric,
 ) -> Vec<proto::Metric> {
-    let labelled = |upstream| labelled(sample(upstream), "upstream", &upstream.name);
+    let labelled =
+        |upstream: &Arc<Upstream>| labelled(sample(upstream), "upstream", &upstream.name);
     upstreams.iter().map(labelled).collect()
 }
 

@@ -3,8 +3,8 @@
 use super::cells::HistogramSnapshot;
 use super::upstream::{CODES, UpstreamMetrics};
 use super::{
-    Closed, CutReason, DECIDED, Dropped, FETCHED, ListenerName, PUBLISH_CODES, Protocol, Replayed,
-    ShardMetrics, SourceEvent, SourceState,
+    Closed, CutReason, DECIDED, Dropped, FETCHED, ListenerName, PUBLISH_CODES, Protocol, RELOADED,
+    Replayed, ShardMetrics, SourceEvent, SourceState,
 };
 use crate::sse::GapReason;
 
@@ -248,6 +248,18 @@ pub const METRICS: &[Metric] = &[
         source: Source::CounterBy("result", &FETCHED, |shard, index| {
             shard.snapshot_fetches[index].get()
         }),
+    },
+    Metric {
+        name: "tidegate_config_reloads_total",
+        help: "Reloads of the configuration, by whether it was applied.",
+        source: Source::CounterBy("result", &RELOADED, |shard, index| {
+            shard.config_reloads[index].get()
+        }),
+    },
+    Metric {
+        name: "tidegate_config_reload_success_timestamp_seconds",
+        help: "When the configuration was last reloaded and applied; 0 for never.",
+        source: Source::Gauge(|shard| shard.config_reloaded_at.get()),
     },
     Metric {
         name: "tidegate_accept_errors_total",

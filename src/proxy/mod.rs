@@ -32,6 +32,7 @@ pub use error::ProxyError;
 pub use exchange::{Asking, Exchange};
 pub use tunnel::Tunnel;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -113,13 +114,13 @@ impl Plan {
 pub struct Proxy {
     plan: Arc<Plan>,
     pools: Rc<Pools>,
-    drain: Drain,
+    drain: Rc<Drain>,
     /// Of the groups.
     metrics: Vec<Arc<UpstreamMetrics>>,
     /// Where shared event streams are published,
     hub: Arc<Hub>,
     /// and how large one of their events may be.
-    event_bytes_max: usize,
+    event_bytes_max: Cell<usize>,
 }
 
 impl Proxy {
@@ -132,7 +133,36 @@ impl Proxy {
         event_bytes_max: usize,
     ) -> Self {
         let pools = Rc::new(Pools::new(plan.slots));
-        Self { plan, pools, drain: Drain::new(), metrics, hub, event_bytes_max }
+        let event_bytes_max = Cell::new(event_bytes_max);
+        Self { plan, pools, drain: Rc::new(Drain::new()), metrics, hub, event_bytes_max }
+    }
+
+    /// A proxy by another plan, with connections of its own. What is in progress by the old one ends as
+    /// it would have, and its connections with it; those that nobody uses are closed.
+    #[must_use]
+    pub fn renewed(&self, plan: Arc<Plan>, metrics: Vec<Arc<UpstreamMetrics>>) -> Self {
+        self.pools.retire();
+        for metrics in &self.metrics {
+            metrics.idle.set(0);
+        }
+        Self {
+            pools: Rc::new(Pools::new(plan.slots)),
+            plan,
+            drain: Rc::clone(&self.drain),
+            metrics,
+            hub: Arc::clone(&self.hub),
+            event_bytes_max: self.event_bytes_max.clone(),
+        }
+    }
+
+    /// Whether this is the plan it goes by.
+    pub fn follows(&self, plan: &Arc<Plan>) -> bool {
+        Arc::ptr_eq(&self.plan, plan)
+    }
+
+    /// Bounds the events of shared streams that are read from now on.
+    pub fn bound_events(&self, bytes_max: usize) {
+        self.event_bytes_max.set(bytes_max);
     }
 
     /// Finds out where a request goes, and makes it one to a server there; `None` if it is for us, and

@@ -57,8 +57,8 @@ impl StreamRoute {
     }
 }
 
-/// All routes of a shard, by their ids.
-pub(super) struct StreamRoutes(pub(super) Box<[StreamRoute]>);
+/// All routes of a shard, by their ids; those that a reload has taken away too, since streams keep theirs.
+pub(super) struct StreamRoutes(pub(super) Vec<StreamRoute>);
 
 impl std::ops::Index<RouteId> for StreamRoutes {
     type Output = StreamRoute;

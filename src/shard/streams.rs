@@ -20,7 +20,7 @@ use super::ring::Ring;
 use super::route::{StreamRoute, StreamRoutes};
 use super::subscriber::{Backlog, Framing, Phase, Sink, Subscriber};
 use super::wheel::{Tick, Wheel};
-use crate::config::schema::{Config, Slow};
+use crate::config::schema::{Config, Slow, Stream};
 use crate::event::Event;
 use crate::hook::Revoked;
 use crate::hub::{EventMailbox, Hub};
@@ -105,9 +105,9 @@ impl Streams {
         metrics: Arc<ShardMetrics>,
     ) -> io::Result<Self> {
         let now = Instant::now();
-        let route = |settings| StreamRoute::new(settings, hub.epoch());
+        let route = |settings: &Arc<Stream>| StreamRoute::new(settings, hub.epoch());
         Ok(Self {
-            routes: StreamRoutes(routes.settings().map(route).collect()),
+            routes: StreamRoutes(routes.settings().iter().map(route).collect()),
             send_buffer: config.server.send_buffer.0,
             replays_max: config.history.replays_max,
             applied: hub.head(),
@@ -138,6 +138,16 @@ impl Streams {
             now,
             tick: Tick(0),
         })
+    }
+
+    /// Streams that open from now on are like this. Those that are open keep what they have.
+    pub(super) fn adopt(&mut self, config: &Config, routes: &Routes) {
+        let epoch = self.hub.epoch();
+        let known = self.routes.0.len();
+        let new = routes.settings()[known..].iter();
+        self.routes.0.extend(new.map(|settings| StreamRoute::new(settings, epoch)));
+        self.send_buffer = config.server.send_buffer.0;
+        self.replays_max = config.history.replays_max;
     }
 
     /// Looks at the clock: at the beginning of a turn, of a slice, and of a call from outside.

@@ -10,4 +10,4 @@ mod routes;
 
 pub use parameters::Values;
 pub use request::{Opening, SubscribeError, Subscription};
-pub use routes::{Found, Route, RouteId, Routes};
+pub use routes::{Found, Route, RouteId, Routes, TooManySettings};

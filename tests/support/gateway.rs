@@ -242,6 +242,19 @@ impl Gateway {
         self.signal(Signal::HUP);
     }
 
+    /// Writes the configuration file anew, which nobody reads before a reload.
+    #[track_caller]
+    pub fn write_config(&self, toml: &str) {
+        let path = self.process.config.as_ref().expect("the gateway was started with a file");
+        fs::write(path, toml).expect("the file can be written");
+    }
+
+    /// Has the configuration read again, and waits until that is done.
+    #[track_caller]
+    pub fn reload_by_api(&self) -> Response {
+        self.post("/reload", &[], b"")
+    }
+
     /// Sends SIGKILL: the gateway is gone at once.
     pub fn kill(&self) {
         self.signal(Signal::KILL);
