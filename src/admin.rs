@@ -23,9 +23,6 @@ use crate::net::Peer;
 use crate::settings::Reloads;
 use crate::subscribe::Subscription;
 
-/// A shard that has not turned for this long is broken: its loop turns every second.
-const SILENCE_MS_MAX: u64 = 10_000;
-
 /// A mailbox this full means that the shards do not keep up.
 const FILL_MAX: f64 = 0.9;
 
@@ -95,7 +92,7 @@ impl Admin {
 
     /// Fails only when the process is broken, so that it gets restarted.
     fn health(&self) -> Page {
-        if self.metrics.longest_silence_ms(Instant::now()) > SILENCE_MS_MAX {
+        if !self.metrics.is_alive(Instant::now()) {
             let detail = "a shard has stopped turning";
             return problem(&Problem::new(503, "shard-stuck", "Shard stuck", detail));
         }

@@ -3,6 +3,7 @@
 
 mod past;
 mod reload;
+mod service;
 mod signals;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::past::hub;
 use self::reload::Reloader;
+use self::service::Service;
 use self::signals::{Signals, Told};
 use crate::admin::Admin;
 use crate::config::schema::{History, Log, LogFormat, Server, Store};
@@ -162,8 +164,9 @@ pub fn run(config: Config, overrides: Overrides) -> Result<(), GatewayError> {
     let settings = SettingsWatch(settings);
     let (reloads, asked) = Reloads::new();
     let (adopted_tx, adopted) = mpsc::channel(shard_count);
+    let public_address = address_of(&public)?;
     tracing::info!(
-        public = %address_of(&public)?,
+        public = %public_address,
         internal = %address_of(&internal)?,
         tls = tls_address.map(tracing::field::display),
         shards = shard_count,
@@ -221,6 +224,7 @@ pub fn run(config: Config, overrides: Overrides) -> Result<(), GatewayError> {
         spawn(shard, died_tx.clone())?;
     }
 
+    let serving = format!("serving at {public_address}");
     let reloader = Reloader {
         overrides,
         base,
@@ -231,7 +235,7 @@ pub fn run(config: Config, overrides: Overrides) -> Result<(), GatewayError> {
         sources,
         tls: server_tls,
     };
-    let living = live(&advance, signals, (reloader, asked), drained, &mut died);
+    let living = live(&advance, signals, (reloader, asked), drained, &mut died, &serving);
     let outcome = runtime.block_on(living);
     advance.send_replace(Lifecycle::Stopping);
     let all_ended = async {
@@ -257,23 +261,36 @@ async fn live(
     (mut reloader, mut asked): (Reloader, mpsc::Receiver<Answer>),
     mut drained: mpsc::Receiver<()>,
     died: &mut mpsc::Receiver<()>,
+    serving: &str,
 ) -> Result<(), GatewayError> {
+    let mut service = Service::from_environment();
+    let metrics = Arc::clone(&reloader.metrics);
+    service.ready(serving);
     loop {
-        tokio::select! {
+        // Who is to be told how a reload went, if anybody but the log.
+        let answer = tokio::select! {
             told = signals.received() => match told {
                 Told::Stop => break,
-                // The log has said how it went.
-                Told::Reload => drop(reloader.reload().await),
+                Told::Reload => None,
             },
-            // Who has asked may be gone.
-            Some(answer) = asked.recv() => drop(answer.send(reloader.reload().await)),
+            Some(answer) = asked.recv() => Some(answer),
+            never = service.keep_alive(&metrics) => match never {},
             _ = died.recv() => return Err(GatewayError::ShardDied),
+        };
+        service.reloading();
+        let outcome = reloader.reload().await;
+        let how = if outcome.is_ok() { "reloaded" } else { "not reloaded, the log says why" };
+        service.ready(&format!("{serving}; {how}"));
+        if let Some(answer) = answer {
+            // Who has asked may be gone.
+            let _ = answer.send(outcome);
         }
     }
     // Nobody is to wait for an answer that does not come.
     drop(asked);
     let drain = reloader.drain();
-    let shard_count = reloader.metrics.shard_count();
+    let shard_count = metrics.shard_count();
+    service.stopping(drain);
     let deadline = Instant::now() + drain;
     tracing::info!(?drain, "draining: streams are ended, a second signal stops at once");
     advance.send_replace(Lifecycle::Draining);
@@ -286,6 +303,7 @@ async fn live(
         () = all_drained => tracing::info!("every stream has ended"),
         () = sleep_until(deadline.into()) => tracing::warn!("the drain time is over"),
         () = signals.told_to_stop() => tracing::warn!("told again: stopping at once"),
+        never = service.keep_alive(&metrics) => match never {},
         _ = died.recv() => return Err(GatewayError::ShardDied),
     }
     Ok(())

@@ -143,6 +143,9 @@ const PUBLISH_CODES: [(u16, &str); 12] = [
 /// What an app server says of a client.
 const DECIDED: [&str; 3] = ["granted", "denied", "failed"];
 
+/// A shard that has not turned for this long is broken: its loop turns every second.
+const SILENCE_MS_MAX: u64 = 10_000;
+
 /// How a reload of the configuration goes.
 const RELOADED: [&str; 2] = ["applied", "refused"];
 
@@ -392,12 +395,11 @@ impl Metrics {
         now.saturating_duration_since(self.started).as_millis() as u64
     }
 
-    /// Milliseconds since the shard that has been silent longest turned its loop.
-    pub fn longest_silence_ms(&self, now: Instant) -> u64 {
+    /// Whether every shard has turned its loop lately.
+    pub fn is_alive(&self, now: Instant) -> bool {
         let now = self.clock_ms(now);
         let shards = &self.cells[..self.shard_count()];
-        let oldest = shards.iter().map(|shard| shard.alive_at_ms.get()).min();
-        now.saturating_sub(oldest.unwrap_or(now))
+        shards.iter().all(|shard| now.saturating_sub(shard.alive_at_ms.get()) <= SILENCE_MS_MAX)
     }
 
     /// The Prometheus text format.
