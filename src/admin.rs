@@ -11,6 +11,7 @@ use http_body_util::Empty;
 
 use crate::error::Problem;
 use crate::hook::Sessions;
+use crate::http::log_route;
 use crate::http::publish_route::{self, PublishRoute};
 use crate::http::reload_route;
 use crate::http::sessions_route;
@@ -18,6 +19,7 @@ use crate::http::sources_route::{self, SourcesRoute};
 use crate::http::{
     Answer, Handler, RequestBody, ResponseBody, method_not_allowed, not_found, problem, text,
 };
+use crate::logging::Logging;
 use crate::metrics::Metrics;
 use crate::net::Peer;
 use crate::settings::Reloads;
@@ -36,6 +38,8 @@ pub struct Admin {
     pub sessions: Arc<Sessions>,
     /// Every shard's cells.
     pub metrics: Arc<Metrics>,
+    /// The log, whose filter can be changed.
+    pub logging: Arc<Logging>,
     /// The way to have the configuration read again.
     pub reloads: Reloads,
     /// Whether the gateway takes new streams.
@@ -74,6 +78,10 @@ impl Admin {
         }
         if path.starts_with(sessions_route::PATH) {
             return sessions_route::answer(&self.sessions, head).await;
+        }
+        if path == log_route::PATH {
+            let longest = self.publish.settings.now().config.server.body_timeout.0;
+            return log_route::answer(&self.logging, head, body, longest).await;
         }
         if path == reload_route::PATH {
             return reload_route::answer(&self.reloads, head).await;

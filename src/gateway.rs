@@ -7,7 +7,7 @@ mod service;
 mod signals;
 
 use std::fmt;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
@@ -16,21 +16,21 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep_until, timeout};
-use tracing_subscriber::EnvFilter;
+use tokio::time::{interval, sleep_until, timeout};
 
 use self::past::hub;
 use self::reload::Reloader;
 use self::service::Service;
 use self::signals::{Signals, Told};
 use crate::admin::Admin;
-use crate::config::schema::{History, Log, LogFormat, Server, Store};
+use crate::config::schema::{History, Server, Store};
 use crate::config::units::Fsync;
 use crate::config::{Config, Overrides};
 use crate::hook::Sessions;
 use crate::http::publish_route::PublishRoute;
 use crate::http::sources_route::SourcesRoute;
 use crate::hub::EventMailbox;
+use crate::logging::Logging;
 use crate::metrics::Metrics;
 use crate::net::{self, SocketOptions};
 use crate::settings::{Answer, Base, Reloads, Settings, SettingsError, SettingsWatch};
@@ -44,6 +44,9 @@ const DESCRIPTORS_RESERVED: u64 = 256;
 
 /// Longest time from the order to stop to the end of the process.
 const STOP_MAX: Duration = Duration::from_secs(2);
+
+/// How often the log says what was left out of it.
+const LEFT_OUT_TOLD: Duration = Duration::from_secs(1);
 
 /// Why the gateway did not start, or stopped by itself.
 #[derive(Debug)]
@@ -102,7 +105,9 @@ impl std::error::Error for GatewayError {}
 /// Runs a gateway until SIGTERM or SIGINT has drained it; a second signal does not wait.
 /// `overrides` say where the configuration comes from, for reloads.
 pub fn run(config: Config, overrides: Overrides) -> Result<(), GatewayError> {
-    start_log(&config.log)?;
+    let logging =
+        Logging::start(&config.log).map_err(|error| GatewayError::LogLevel(error.to_string()))?;
+    let logging = Arc::new(logging);
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -193,6 +198,7 @@ pub fn run(config: Config, overrides: Overrides) -> Result<(), GatewayError> {
             },
             sources: SourcesRoute { sources: Arc::clone(&sources), settings: settings.clone() },
             sessions: Arc::clone(&base.sessions),
+            logging: Arc::clone(&logging),
             reloads: reloads.clone(),
             metrics: Arc::clone(&metrics),
             accepting: accepting(lifecycle.clone()),
@@ -230,6 +236,7 @@ pub fn run(config: Config, overrides: Overrides) -> Result<(), GatewayError> {
         base,
         settings: publish_settings,
         adopted,
+        logging,
         metrics,
         addresses,
         sources,
@@ -266,6 +273,7 @@ async fn live(
     let mut service = Service::from_environment();
     let metrics = Arc::clone(&reloader.metrics);
     service.ready(serving);
+    let mut second = interval(LEFT_OUT_TOLD);
     loop {
         // Who is to be told how a reload went, if anybody but the log.
         let answer = tokio::select! {
@@ -274,6 +282,10 @@ async fn live(
                 Told::Reload => None,
             },
             Some(answer) = asked.recv() => Some(answer),
+            now = second.tick() => {
+                reloader.logging.tell_left_out(now.into());
+                continue;
+            }
             never = service.keep_alive(&metrics) => match never {},
             _ = died.recv() => return Err(GatewayError::ShardDied),
         };
@@ -379,21 +391,4 @@ fn random() -> Result<u64, GatewayError> {
     getrandom::u64().map_err(|error| {
         GatewayError::System("cannot get random bytes", io::Error::other(error.to_string()))
     })
-}
-
-/// Starts the log, on standard error. Control characters in what it is given are escaped, since
-/// fields are written with `Debug` or as JSON.
-fn start_log(log: &Log) -> Result<(), GatewayError> {
-    let filter = EnvFilter::try_new(&log.level)
-        .map_err(|error| GatewayError::LogLevel(error.to_string()))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false);
-    match log.format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).init(),
-    }
-    Ok(())
 }

@@ -30,6 +30,7 @@
 //!
 //! `ARCHITECTURE.md` has the thread model, the invariants and the reasons.
 
+pub mod access;
 pub mod admin;
 pub mod alarm;
 pub mod cli;
@@ -46,6 +47,7 @@ pub mod http;
 pub mod hub;
 pub mod interest;
 pub mod journal;
+pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod pace;

@@ -14,6 +14,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     (
         2,
         &[
+            "access",
             "alarm",
             "auth",
             "durable",
@@ -21,6 +22,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "fetch",
             "hook",
             "interest",
+            "logging",
             "net",
             "pace",
             "request_body",
@@ -50,6 +52,8 @@ const WITHIN_LAYER: &[(&str, &str)] = &[
     ("settings", "publish"),
     ("settings", "subscribe"),
     ("settings", "proxy"),
+    ("access", "net"),
+    ("logging", "access"),
     ("fetch", "net"),
     ("hook", "fetch"),
     ("hook", "tls"),

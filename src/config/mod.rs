@@ -29,7 +29,7 @@ use self::layer::{Assignment, Layers};
 pub use self::error::{ConfigError, Origin, Problem};
 pub use self::reload::{Applies, Change};
 pub use self::schema::Config;
-pub use self::validate::Violation;
+pub use self::validate::{Violation, is_log_filter};
 
 /// Everything an operator says about the configuration besides the defaults.
 #[derive(Clone, Debug, Default)]

@@ -294,11 +294,20 @@ pub struct Log {
     pub level: String,
     /// For people or for machines.
     pub format: LogFormat,
+    /// Whether each request and stream has its lines.
+    pub access: bool,
+    /// Lines a second that one place in the code may write; 0 for as many as come.
+    pub lines_per_second_max: u32,
 }
 
 impl Log {
     /// When a change of each key counts.
-    pub(super) const APPLIES: Statements = &[("level", AtOnce), ("format", Restart)];
+    pub(super) const APPLIES: Statements = &[
+        ("level", AtOnce),
+        ("format", Restart),
+        ("access", Connections),
+        ("lines_per_second_max", AtOnce),
+    ];
 }
 
 /// For people or for machines.
@@ -385,6 +394,11 @@ impl Default for Mailbox {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Text }
+        Self {
+            level: "info".into(),
+            format: LogFormat::Text,
+            access: false,
+            lines_per_second_max: 100,
+        }
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::connections_max;
 use super::past::{history_bounds, key_bounds};
 use crate::config::{self, Applies, Overrides};
+use crate::logging::Logging;
 use crate::metrics::Metrics;
 use crate::settings::{Base, KeyReloaded, NotReloaded, Reloaded, Settings};
 use crate::shard::Addresses;
@@ -29,6 +30,7 @@ pub(super) struct Reloader {
     pub(super) settings: watch::Sender<Arc<Settings>>,
     /// Told by each shard that it has taken them over.
     pub(super) adopted: mpsc::Receiver<()>,
+    pub(super) logging: Arc<Logging>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) addresses: Arc<Addresses>,
     pub(super) sources: Arc<Sources>,
@@ -90,6 +92,8 @@ impl Reloader {
         let sources = sources.reconfigure(&config.source).await;
         let sources = sources.map_err(|error| vec![error.to_string()])?;
 
+        self.logging.set_level(&config.log.level).map_err(|error| vec![error.to_string()])?;
+        self.logging.set_lines_max(config.log.lines_per_second_max);
         if let (Some(tls), Some(keys)) = (&self.tls, keys) {
             tls.renew(keys);
         }

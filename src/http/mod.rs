@@ -12,6 +12,7 @@ mod http2;
 mod in_progress;
 mod io;
 mod leftover;
+pub mod log_route;
 mod opening;
 mod problem;
 pub mod public;

@@ -299,6 +299,11 @@ impl Closed {
         labels
     };
 
+    /// The word in labels and logs.
+    pub const fn as_str(self) -> &'static str {
+        Self::LABELS[self.index()]
+    }
+
     /// Its place among the labels.
     pub const fn index(self) -> usize {
         match self {

@@ -48,6 +48,7 @@ use self::group::Group;
 use self::headers::Forwarding;
 use self::pool::Pools;
 use self::table::Table;
+use crate::access::RequestId;
 use crate::config::schema::{self, DEFAULT_UPSTREAM, Route, Upstream};
 use crate::hub::Hub;
 use crate::metrics::UpstreamMetrics;
@@ -190,7 +191,10 @@ impl Proxy {
             upgrade: headers::upgrade(head, has_body),
             host,
             is_trusted: self.plan.trusts(peer),
-            request_id: fastrand::u128(..),
+            request_id: head
+                .extensions
+                .get()
+                .map_or_else(|| fastrand::u128(..), |RequestId(id)| *id),
         };
         let upgrade_silence_max = self.plan.tunnel_silence_max;
         let (pools, drain) = (&self.pools, &self.drain);

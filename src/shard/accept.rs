@@ -215,6 +215,7 @@ fn options(config: &Config, is_public: bool) -> Options {
             window_timeout: server.http2_window_timeout.0,
             ping_interval: server.http2_ping_interval.0,
         },
+        access: config.log.access,
         leftover: LeftoverBounds { bytes_max: leftover_bytes_max, timeout: server.body_timeout.0 },
     }
 }

@@ -125,6 +125,7 @@ impl Fanout {
             max_duration: None,
             fields: HeaderMap::new(),
             interest: None,
+            access: None,
             opening: Opening::Plain,
             grant: None,
         };

@@ -151,6 +151,7 @@ impl Gateway {
             max_duration: None,
             fields: HeaderMap::new(),
             interest: None,
+            access: None,
             opening: Opening::Plain,
             grant: None,
         };

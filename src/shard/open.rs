@@ -139,8 +139,16 @@ impl Streams {
         sent: u64,
     ) {
         let protocol = protocol(&sink);
-        let Subscription { route: route_id, filters, limit, max_duration, interest, grant, .. } =
-            subscription;
+        let Subscription {
+            route: route_id,
+            filters,
+            limit,
+            max_duration,
+            interest,
+            grant,
+            access,
+            ..
+        } = subscription;
         let opened = self.tick;
         let expires = grant.as_ref().and_then(|grant| grant.ends);
         let (ends, end_reason) = self.lifetime(route_id, max_duration, expires);
@@ -174,6 +182,10 @@ impl Streams {
         debug_assert_eq!(stored, key);
         if let Some(session) = grant.and_then(|grant| grant.session.clone()) {
             self.sessions.insert(key, session);
+        }
+        if let Some(access) = access {
+            access.opened();
+            self.access.insert(key, access);
         }
         self.reschedule(key);
         self.metrics.subscribers[protocol as usize].add(1);

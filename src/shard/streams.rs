@@ -20,6 +20,7 @@ use super::ring::Ring;
 use super::route::{StreamRoute, StreamRoutes};
 use super::subscriber::{Backlog, Framing, Phase, Sink, Subscriber};
 use super::wheel::{Tick, Wheel};
+use crate::access::Access;
 use crate::config::schema::{Config, Slow, Stream};
 use crate::event::Event;
 use crate::hook::Revoked;
@@ -79,6 +80,8 @@ pub(super) struct Streams {
     /// The sessions of those streams that have one.
     pub(super) sessions: HashMap<StreamKey, Arc<str>>,
     pub(super) revoked: Revoked,
+    /// The requests of those streams that have lines in the access log.
+    pub(super) access: HashMap<StreamKey, Box<Access>>,
 
     /// Buffers that are empty between uses.
     pub(super) matching: Vec<AudienceKey>,
@@ -129,6 +132,7 @@ impl Streams {
             drain_by: None,
             sessions: HashMap::new(),
             revoked: Revoked::default(),
+            access: HashMap::new(),
             matching: Vec::new(),
             taken: Vec::new(),
             overrun: Vec::new(),
@@ -331,6 +335,11 @@ impl Streams {
         let lived = Duration::from_millis(u64::from(lived_ticks) * super::wheel::TICK_MS);
         self.metrics.stream_duration.observe(lived);
         self.metrics.streams_closed[why.index()].add(1);
+        if !self.access.is_empty()
+            && let Some(access) = self.access.remove(&key)
+        {
+            access.closed(why.as_str());
+        }
         self.metrics.subscribers[protocol(&subscriber.sink) as usize].sub(1);
         if self.subscribers.is_empty() {
             self.give_back_memory();

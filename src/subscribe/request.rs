@@ -8,6 +8,7 @@ use http::header::{ACCEPT, HeaderMap};
 use http::request::Parts;
 
 use super::routes::RouteId;
+use crate::access::Access;
 use crate::config::units::Interval;
 use crate::hook::{Grant, Snapshot};
 use crate::interest::Interest;
@@ -37,6 +38,8 @@ pub struct Subscription {
     pub grant: Option<Arc<Grant>>,
     /// Held for as long as the stream is there, by a stream of events that are fetched for it.
     pub interest: Option<Interest>,
+    /// For its lines in the access log, if it has any.
+    pub access: Option<Box<Access>>,
 }
 
 /// How a stream begins.
@@ -222,6 +225,7 @@ pub(super) fn parse(
         opening: Opening::Plain,
         grant: None,
         interest: None,
+        access: None,
     })
 }
 

@@ -155,6 +155,7 @@ impl Routes {
             opening: Opening::Plain,
             grant: None,
             interest: Some(interest),
+            access: None,
         }
     }
 
