@@ -28,6 +28,9 @@
 //! **Every other request** goes through the [`proxy`] to an app server, and its answer comes back; a
 //! body on its way in ([`request_body`]) has a bound and a pace.
 //!
+//! **Beside the journeys**: a reload makes one object of what can change ([`settings`]) and publishes it; the log
+//! ([`logging`]) has bounds, and lines for requests where they are wanted ([`access`]).
+//!
 //! `ARCHITECTURE.md` has the thread model, the invariants and the reasons.
 
 pub mod access;
