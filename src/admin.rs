@@ -20,8 +20,9 @@ use crate::http::{
     Answer, Handler, RequestBody, ResponseBody, method_not_allowed, not_found, problem, text,
 };
 use crate::logging::Logging;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Standing};
 use crate::net::Peer;
+use crate::proxy::Interims;
 use crate::settings::Reloads;
 use crate::subscribe::Subscription;
 
@@ -58,6 +59,7 @@ impl Handler for Admin {
         head: Parts,
         body: &mut RequestBody,
         _: &Peer,
+        _: Option<&Interims>,
     ) -> Answer<NoStream> {
         Answer::Response(self.answer(&head, body).await)
     }
@@ -109,22 +111,31 @@ impl Admin {
 
     /// Fails on drain and overload, so that new clients go elsewhere.
     fn readiness(&self) -> Page {
+        match self.unready() {
+            Some(why) => problem(&why),
+            None => text("text/plain; charset=utf-8", "ready\n".to_owned()),
+        }
+    }
+
+    fn unready(&self) -> Option<Problem> {
         if self.publish.hub.has_failed() {
             let detail = "the event log has failed, and nothing can be published";
-            return problem(&Problem::new(503, "log-failed", "Event log failed", detail));
+            return Some(Problem::new(503, "log-failed", "Event log failed", detail));
         }
         if !(self.accepting)() {
             let detail = "the gateway is draining and takes no new streams";
-            return problem(&Problem::new(503, "draining", "Draining", detail));
+            return Some(Problem::new(503, "draining", "Draining", detail));
         }
         if self.publish.hub.fill() > FILL_MAX {
             let detail = "more events are waiting than the gateway keeps up with";
-            return problem(&Problem::new(503, "overloaded", "Overloaded", detail));
+            return Some(Problem::new(503, "overloaded", "Overloaded", detail));
         }
-        text("text/plain; charset=utf-8", "ready\n".to_owned())
+        None
     }
 
     fn scrape(&self) -> Page {
-        text("text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
+        let standing =
+            Standing { is_ready: self.unready().is_none(), mailbox_fill: self.publish.hub.fill() };
+        text("text/plain; version=0.0.4; charset=utf-8", self.metrics.render(standing))
     }
 }

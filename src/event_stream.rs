@@ -7,6 +7,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 
+use crate::media::EVENT_STREAM;
 use crate::sse::{Item, Parser};
 
 /// Why a response is no event stream.
@@ -32,11 +33,8 @@ pub fn check_head(status: StatusCode, headers: &HeaderMap) -> Result<(), NoStrea
         StatusCode::NO_CONTENT => return Err(NoStream::Stop),
         status => return Err(NoStream::Status(status)),
     }
-    let content_type = headers.get(CONTENT_TYPE);
-    let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media = text.split(';').next().unwrap_or_default().trim();
-    if !media.eq_ignore_ascii_case("text/event-stream") {
-        return Err(NoStream::Type(content_type.cloned()));
+    if !EVENT_STREAM.is_of_body(headers) {
+        return Err(NoStream::Type(headers.get(CONTENT_TYPE).cloned()));
     }
     match headers.get(CONTENT_ENCODING) {
         Some(encoding) if encoding != "identity" => Err(NoStream::Encoded(encoding.clone())),

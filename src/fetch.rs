@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::config::web::ServerUrl;
-use crate::net::Transport;
+use crate::net::{Tally, Transport};
 
 /// hyper's read buffer at most, and so the largest head of a response.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -156,7 +156,7 @@ impl Fetch<'_> {
             Some(connector) => {
                 let name = self.server.host().to_owned();
                 let name = ServerName::try_from(name).map_err(io::Error::other)?;
-                let stream = connector.connect(name, socket).await?;
+                let stream = connector.connect(name, Tally::new(socket)).await?;
                 Ok(Transport::Sealed(Box::new(stream.into())))
             }
         }

@@ -141,6 +141,7 @@ pub fn run(config: Config, overrides: Overrides) -> Result<(), GatewayError> {
 
     let started = Instant::now();
     let metrics = Arc::new(Metrics::new(shard_count, [], started));
+    metrics.off_shard().connections_max.set(connections_max as u64);
     let mailboxes: Vec<Arc<EventMailbox>> = (0..shard_count)
         .map(|_| Arc::new(Mailbox::new(config.mailbox.events_max, config.mailbox.bytes_max.0)))
         .collect();

@@ -51,6 +51,7 @@ pub mod hub;
 pub mod interest;
 pub mod journal;
 pub mod logging;
+pub mod media;
 pub mod metrics;
 pub mod net;
 pub mod pace;

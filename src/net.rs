@@ -5,7 +5,7 @@ pub mod proxy_protocol;
 mod transport;
 
 pub use exec::LocalExec;
-pub use transport::Transport;
+pub use transport::{Tally, Transport};
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};

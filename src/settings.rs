@@ -103,7 +103,8 @@ impl Settings {
                 Arc::new(routes.map_err(SettingsError::TooManySettings)?)
             }
         };
-        let hooks = match same_streams && config.hooks == old.hooks {
+        let same_upstream = config.proxy.upstream == old.proxy.upstream;
+        let hooks = match same_streams && same_upstream && config.hooks == old.hooks {
             true => Arc::clone(&self.hooks),
             false => Arc::new(base.hooks(&config)?),
         };
@@ -123,7 +124,7 @@ fn rules(config: &Config, routes: &Routes) -> Rules {
 impl Base {
     fn hooks(&self, config: &Config) -> Result<Hooks, TlsError> {
         let (hub, sessions) = (Arc::clone(&self.hub), Arc::clone(&self.sessions));
-        Hooks::new(&config.stream, &config.hooks, hub, sessions)
+        Hooks::new(config, hub, sessions)
     }
 }
 

@@ -6,6 +6,7 @@ mod support;
 #[path = "clients/messages.rs"]
 mod messages;
 #[path = "clients/process.rs"]
+#[allow(dead_code, reason = "`tests/needs.rs` uses the rest")]
 mod process;
 
 use messages::{Message, Via};

@@ -83,6 +83,9 @@ fn the_app_is_asked_with_the_clients_credentials_and_its_no_is_the_answer() {
     for (result, count) in [("granted", 1.0), ("denied", 2.0), ("failed", 2.0)] {
         gateway.expect_metric("tidegate_auth_requests_total", &[("result", result)], count);
     }
+    for (reason, count) in [("denied", 2.0), ("failed", 2.0), ("busy", 0.0)] {
+        gateway.expect_metric("tidegate_auth_failures_total", &[("reason", reason)], count);
+    }
     gateway.expect_metric("tidegate_subscribers", &[], 1.0);
 }
 
@@ -229,6 +232,35 @@ fn f57_a_revocation_while_the_app_decides_is_not_overtaken() {
     later.expect_silence(Duration::from_millis(100));
 }
 
+/// What a session may not have any more is not its stream's first event either.
+#[test]
+fn f57_a_stream_that_a_revocation_overtakes_gets_no_snapshot() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let app = App::new(move |request| match request.line.contains("/auth") {
+        true => {
+            counted.fetch_add(1, Ordering::SeqCst);
+            pause(Duration::from_millis(500));
+            answer("204 Yes", &[("tidegate-session", "s")], "")
+        }
+        false => json("secret"),
+    });
+    let url = app.url();
+    let config = format!(
+        "[[stream.routes]]\npath = '/board'\ntopics = ['board']\n\
+         [stream.routes.auth]\nurl = '{url}/auth'\n\
+         [stream.routes.snapshot]\nurl = '{url}/state'\nevent = 'state'\n"
+    );
+    let gateway = Gateway::builder().config(&config).start();
+    let asked = gateway.subscriber("").target("/board").ask();
+    eventually("the app to be asked", || (count.load(Ordering::SeqCst) == 1).then_some(()));
+    assert_eq!(revoke(&gateway, "s"), 0);
+    let mut stream = asked.open();
+    stream.expect_hello();
+    stream.expect_end("revoked");
+    stream.expect_closed();
+}
+
 #[test]
 fn f57_over_http2_a_revoked_stream_ends_too() {
     let app = grants(&[("tidegate-session", "s")]);
@@ -313,4 +345,20 @@ fn sessions_are_ended_by_the_internal_listener_only() {
         let answered = http("DELETE", gateway.internal, path, &[], b"");
         assert_eq!(answered.expect_whole_problem(404), "not-found");
     }
+}
+
+#[test]
+fn who_finds_too_many_waiting_is_refused_and_counted_as_such() {
+    let app = App::new(|_| {
+        pause(Duration::from_millis(400));
+        answer("204 Yes", &[], "")
+    });
+    let bounds = "[hooks]\nfetches_max = 1\nwaiting_max = 1\n";
+    let gateway = Gateway::builder().config(&format!("{}{bounds}", config(&app, ""))).start();
+    let anna = board(&gateway, "anna").ask();
+    eventually("the app to be asked", || (app.asked().len() == 1).then_some(()));
+    assert_eq!(board(&gateway, "bob").response().expect_whole_problem(503), "upstream-busy");
+    gateway.expect_metric("tidegate_auth_failures_total", &[("reason", "busy")], 1.0);
+    anna.open().expect_hello();
+    gateway.expect_metric("tidegate_auth_failures_total", &[], 1.0);
 }

@@ -20,7 +20,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use account::Account;
-use frames::{Http2, STATUS_400};
+use frames::{END_HEADERS, END_STREAM, Http2, STATUS_200, STATUS_400};
+use raw::{Raw, Verdict, fields, headers};
 use serde_json::Value;
 use support::{Builder, Connection, Gateway, PATIENCE};
 
@@ -123,7 +124,7 @@ fn curl_is_refused_what_has_no_stream() {
         (&["/events"][..], "400"),
         (&["/nothing"], "404"),
         (&["/events?topic=t", "--request", "DELETE"], "405"),
-        (&["/events?topic=t", "--header", "accept: application/json"], "406"),
+        (&["/events?topic=t", "--header", "accept: text/html"], "406"),
         (&["/events?topic=t", "--head"], "200"),
     ] {
         let url = format!("http://{}{}", gateway.public, args[0]);
@@ -214,6 +215,27 @@ fn a_limit_ends_one_stream_of_a_connection() {
         client.expect_data(other, data);
     }
     expect_streams(&gateway, 1);
+}
+
+#[test]
+fn polls_that_wait_hold_up_no_other_stream_of_a_connection() {
+    let gateway = Gateway::start();
+    let cursor = gateway.topic("t").publish("zero");
+    let mut client = Raw::open(gateway.public);
+    let poll = |client: &mut Raw, id: u32, wait: &str| {
+        let path = format!("/events?topic=t&wait={wait}&last_event_id={cursor}");
+        let [method, scheme, authority, path] = fields("GET", &path);
+        let fields = [method, scheme, authority, path, ("accept", "application/json")];
+        client.send(&headers(id, END_HEADERS | END_STREAM, &fields));
+    };
+    poll(&mut client, 1, "50s");
+    gateway.expect_metric("tidegate_subscribers", &[("protocol", "poll")], 1.0);
+    for id in [3, 5] {
+        poll(&mut client, id, "100ms");
+        assert_eq!(client.verdict(), Verdict::Answer(id, STATUS_200));
+    }
+    gateway.topic("t").publish("one");
+    assert_eq!(client.verdict(), Verdict::Answer(1, STATUS_200));
 }
 
 #[test]

@@ -52,9 +52,11 @@ fn expect_not_ready(gateway: &Gateway) {
 fn a_drain_refuses_newcomers_and_stays_alive_until_the_last_stream_has_ended() {
     let (mut gateway, mut stuck) = with_a_stuck_client(Gateway::builder());
     gateway.get("/readyz").expect_status(200);
+    assert_eq!(gateway.metric("tidegate_ready", &[]), 1.0);
     gateway.terminate();
     expect_not_ready(&gateway);
     assert!(gateway.get("/readyz").expect_problem(503).ends_with("draining"));
+    assert_eq!(gateway.metric("tidegate_ready", &[]), 0.0);
     gateway.get("/healthz").expect_status(200);
     eventually("new connections to be refused", || {
         let error = TcpStream::connect(gateway.public).err()?;

@@ -14,6 +14,8 @@ mod failures;
 mod headers;
 #[path = "proxy/http2.rs"]
 mod http2;
+#[path = "proxy/interim.rs"]
+mod interim;
 #[path = "proxy/load.rs"]
 mod load;
 #[path = "proxy/metrics.rs"]

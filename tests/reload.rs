@@ -60,7 +60,7 @@ fn new_streams_are_like_the_new_file_and_open_ones_stay_as_they_were() {
     // The name is free again.
     gateway.publish(r#"{"topic": "t", "event": "old-end"}"#).expect_status(202);
     gateway.publish(r#"{"topic": "t", "event": "new-end"}"#).expect_status(403);
-    gateway.expect_metric("tidegate_config_reloads_total", &[("result", "applied")], 1.0);
+    gateway.expect_metric("tidegate_config_reloads_total", &[("result", "ok")], 1.0);
     assert!(gateway.metric("tidegate_config_reload_success_timestamp_seconds", &[]) > 1.7e9);
 }
 
@@ -107,9 +107,9 @@ fn f76_a_bad_file_changes_nothing_and_says_where_it_is_bad() {
     }
     gateway.write_config("nonsense");
     gateway.reload();
-    gateway.expect_metric("tidegate_config_reloads_total", &[("result", "refused")], 6.0);
+    gateway.expect_metric("tidegate_config_reloads_total", &[("result", "failed")], 6.0);
     gateway.expect_log("the configuration stays as it was");
-    gateway.expect_metric("tidegate_config_reloads_total", &[("result", "applied")], 0.0);
+    gateway.expect_metric("tidegate_config_reloads_total", &[("result", "ok")], 0.0);
     gateway.expect_metric("tidegate_config_reload_success_timestamp_seconds", &[], 0.0);
     gateway.topic("t").publish("still here");
     open.expect_data("still here");
@@ -168,7 +168,7 @@ fn streams_notice_nothing_of_reloads_under_load() {
             stream.expect_data(&number.to_string());
         }
     }
-    gateway.expect_metric("tidegate_config_reloads_total", &[("result", "applied")], 60.0);
+    gateway.expect_metric("tidegate_config_reloads_total", &[("result", "ok")], 60.0);
 }
 
 #[test]

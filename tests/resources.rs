@@ -211,6 +211,7 @@ impl Handler for Panicky {
         head: http::request::Parts,
         _: &mut tidegate::http::RequestBody,
         _: &Peer,
+        _: Option<&tidegate::proxy::Interims>,
     ) -> Answer<Self::Stream> {
         assert_ne!(head.uri.path(), "/panic", "the test wants this panic");
         Answer::Response(text("text/plain", "well".to_owned()))

@@ -109,7 +109,7 @@ fn every_request_that_is_none_for_a_stream_is_refused_and_the_connection_goes_on
         assert_eq!(response.header("allow"), Some("GET, HEAD"), "{method}");
         assert_eq!(response.expect_whole_problem(405), "method-not-allowed");
     }
-    for accept in ["application/json", "text/html", "text/plain, image/*", "text/event-streams"] {
+    for accept in ["application/xml", "text/html", "text/plain, image/*", "text/event-streams"] {
         let response = ask("GET", "/events?topic=t", &[("accept", accept)], b"");
         assert_eq!(response.expect_refused(406, "accept"), "not-acceptable", "{accept}");
     }

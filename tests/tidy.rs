@@ -31,7 +31,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     ),
     // `config` is plain data: everything from layer 2 up may read it, the core may not.
     (1, &["hub", "history", "journal", "config"]),
-    (0, &["event", "sse", "topic", "query", "sync", "error", "metrics"]),
+    (0, &["event", "sse", "topic", "query", "media", "sync", "error", "metrics"]),
 ];
 
 /// Imports allowed within a layer.

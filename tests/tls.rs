@@ -3,8 +3,16 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream};
 
 use support::{
     Authority, Builder, Decoder, Event, Folder, Gateway, Origin, PATIENCE, eventually, pause,
@@ -18,6 +26,9 @@ fn over_tls(certificates: &[(String, String)], more: &str) -> Builder {
         .collect();
     Gateway::builder().config(&format!("[tls]\nlisten = '127.0.0.1:0'\n{more}\n{entries}"))
 }
+
+/// What comes of an order to read the certificates again.
+const RELOADS: &str = "tidegate_config_reloads_total";
 
 /// curl, which takes `name` for the gateway's.
 fn curl(gateway: &Gateway, name: &str, path: &str, args: &[&str]) -> Child {
@@ -140,7 +151,7 @@ fn certificates_are_replaced_without_dropping_a_stream() {
     // Something that is no certificate changes nothing.
     std::fs::write(&certificate.0, "nothing").expect("the folder can be written");
     gateway.reload();
-    pause(Duration::from_millis(100));
+    gateway.expect_metric(RELOADS, &[("result", "failed")], 1.0);
     said(page(&old_ca));
 
     assert_eq!(new.issue(&folder, "a.test"), certificate, "it takes the other's place");
@@ -149,6 +160,8 @@ fn certificates_are_replaced_without_dropping_a_stream() {
         page(&new_ca).wait_with_output().expect("curl ends").status.success().then_some(())
     });
     refusal(page(&old_ca));
+    gateway.expect_metric(RELOADS, &[("result", "ok")], 1.0);
+    gateway.expect_metric(RELOADS, &[("result", "failed")], 1.0);
     gateway.topic("t").publish("still there");
     let events = Decoder::new().feed(said(stream).as_bytes());
     assert_eq!(events[1].data, "still there");
@@ -254,4 +267,84 @@ fn what_is_wrong_with_a_certificate_is_said_with_its_key_and_file() {
         let (_, said) = over_tls(&[(chain.into(), key.into())], "").expect_refusal();
         assert!(said.contains(place) && said.contains(file), "{said}");
     }
+}
+
+// --- Slow readers
+
+/// More than the sockets take that nobody reads from, and less than rustls takes besides: the gateway is
+/// done with the response, and its client is not.
+const LAST_BYTES: usize = 80 * 1024;
+
+/// What is read until a response of so many bytes is over or its connection closes: so much every 50 ms.
+struct SlowReader {
+    bytes: usize,
+    /// The reader gives up after this long.
+    patience: Duration,
+}
+
+impl SlowReader {
+    /// Asks over TLS for a response of [`LAST_BYTES`] and reads its sealed bytes; how many they were, and the
+    /// socket, which is still open.
+    fn read(&self, settings: &[(&str, &str)]) -> (Gateway, usize, TcpStream) {
+        let (authority, folder) = (Authority::new(), Folder::new());
+        let origin = Origin::listen();
+        let mut builder = over_tls(&[authority.issue(&folder, "a.test")], "");
+        for (key, value) in settings {
+            builder = builder.env(&format!("TIDEGATE__SERVER__{key}"), value);
+        }
+        let gateway = builder.arg("--upstream").arg(&origin.url()).start();
+        let mut socket = ask_over_tls(&gateway, &authority);
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LAST_BYTES}\r\n\r\n");
+        let (_, _server) = origin.answer(&(head + &"x".repeat(LAST_BYTES)));
+        let (begun, mut part, mut read) = (Instant::now(), vec![0; self.bytes], 0);
+        while begun.elapsed() < self.patience && read < LAST_BYTES {
+            match socket.read(&mut part) {
+                Ok(bytes @ 1..) => read += bytes,
+                _ => break,
+            }
+            pause(Duration::from_millis(50));
+        }
+        (gateway, read, socket)
+    }
+}
+
+/// Sends a request over TLS, and gives the bare socket, which takes little that is not read.
+fn ask_over_tls(gateway: &Gateway, authority: &Authority) -> TcpStream {
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(authority.pem().as_bytes()).expect("a certificate");
+    roots.add(root).expect("an authority");
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let name = ServerName::try_from("a.test").expect("a name");
+    let mut tls = ClientConnection::new(Arc::new(config), name).expect("a configuration");
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a socket takes the option");
+    let address = gateway.tls.expect("the gateway listens over TLS");
+    socket.connect(&address.into()).expect("the gateway accepts");
+    let mut socket = TcpStream::from(socket);
+    let request = b"GET / HTTP/1.1\r\nhost: a.test\r\n\r\n";
+    Stream::new(&mut tls, &mut socket).write_all(request).expect("the gateway reads");
+    socket
+}
+
+#[test]
+fn f41_the_last_of_a_response_over_tls_is_held_to_the_pace_too() {
+    let reader = SlowReader { bytes: 16, patience: Duration::from_secs(2) };
+    let settings = [("RESPONSE_RATE_MIN", "100KiB"), ("SEND_TIMEOUT", "500ms")];
+    let (gateway, _, _socket) = reader.read(&settings);
+    gateway.expect_metric("tidegate_connections_cut_total", &[("reason", "slow_reader")], 1.0);
+    gateway.expect_metric("tidegate_connections", &[("listener", "public")], 0.0);
+}
+
+#[test]
+fn f41_who_keeps_the_pace_gets_the_last_of_a_response_over_tls_in_its_time() {
+    // The kernel takes what was read in steps of 8 KiB: several of them in each `send_timeout`.
+    let reader = SlowReader { bytes: 512, patience: Duration::from_secs(30) };
+    let settings = [
+        ("RESPONSE_RATE_MIN", "2KiB"),
+        ("SEND_TIMEOUT", "2s"),
+        // The gateway is done with the response for longer.
+        ("KEEPALIVE_TIMEOUT", "2500ms"),
+    ];
+    let (_gateway, read, _) = reader.read(&settings);
+    assert!(read >= LAST_BYTES, "it was closed after {read} bytes");
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use tidegate::event::{Destination, Event};
 use tidegate::hub::Submission;
 use tidegate::shard::bench::Matcher;
-use tidegate::sse::{Draft, Epoch, EventId, Fields};
+use tidegate::sse::{Draft, Epoch, EventId, Fields, Gzip};
 use tidegate::topic::{Filter, Topic};
 
 /// Bytes of data of an event, unless a bench says otherwise: a small JSON object.
@@ -44,6 +44,8 @@ pub(crate) fn event(to: Destination) -> Event {
         frame: draft(DATA_BYTES).seal(id()),
         accepted: Instant::now(),
         expires: None,
+        conflate: None,
+        gzip: Gzip::default(),
         is_last: false,
     }
 }
@@ -53,7 +55,15 @@ pub(crate) fn shared_events(count: usize) -> Vec<Arc<Event>> {
 }
 
 pub(crate) fn submission(to: Destination) -> Submission {
-    Submission { to, draft: draft(DATA_BYTES), ttl: None, retain: None, key: None, is_last: false }
+    Submission {
+        to,
+        draft: draft(DATA_BYTES),
+        ttl: None,
+        retain: None,
+        key: None,
+        conflate: None,
+        is_last: false,
+    }
 }
 
 pub(crate) fn filters<'a>(texts: impl IntoIterator<Item = &'a str>) -> Box<[Filter]> {

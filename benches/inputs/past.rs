@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tidegate::event::Event;
+use tidegate::event::{ALL_NAMES, Event};
 use tidegate::history::{Bounds, History, Limits, PageBounds, PageRequest, Past, Place, Wants};
+use tidegate::sse::Gzip;
 use tidegate::topic::Filter;
 
 use super::{DATA_BYTES, draft, id, to_topic};
@@ -43,6 +44,8 @@ impl FullHistory {
             frame,
             accepted,
             expires: None,
+            conflate: None,
+            gzip: Gzip::default(),
             is_last: false,
         });
         self.history.append(&event, None, self.now);
@@ -53,7 +56,7 @@ impl FullHistory {
     pub(crate) fn read(&mut self, filters: &[Filter], back: usize) -> usize {
         let bounds = PageBounds { events_max: 256, bytes_max: 64 << 10 };
         let mut place = Place::after(self.newest - back as u64);
-        let wants = Wants { filters, everyone: true };
+        let wants = Wants { filters, everyone: true, names: &ALL_NAMES };
         let mut events = 0;
         while place.after < self.newest {
             let page = self.history.page(

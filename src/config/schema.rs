@@ -10,7 +10,7 @@ pub use self::hook::{ForwardAuth, Hooks, OnFailure, Snapshot};
 pub use self::proxy::{Balance, DEFAULT_UPSTREAM, HostHeader, Proxy, Route, Upstream};
 pub use self::source::{REDACTED, Source, Sources};
 pub use self::stream::{
-    Control, ControlChanges, Cors, HeartbeatKind, Parameter, Slow, Stream, StreamRoute,
+    Control, ControlChanges, Cors, HeartbeatKind, Parameter, Slow, Stream, StreamRoute, TopicField,
 };
 pub use self::tls::{Certificate, ClientAuth, Tls, TlsVersion};
 use super::reload::Applies::{AtOnce, Connections, Requests, Restart, Streams};

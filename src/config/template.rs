@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use super::web::{ServerUrl, has_dot_segments, written_as_text};
+use super::web::{OptionalUrl, ServerUrl, has_dot_segments, written_as_text};
 use crate::topic::Filter;
 
 /// Memory of one compiled pattern, in bytes: room for a few hundred characters of repetitions.
@@ -146,26 +146,32 @@ impl TopicTemplate {
 }
 
 /// A URL on a server of the operator's choice, with parameters in its path and query:
-/// `http://127.0.0.1:3000/api/boards/{boardId}/state`.
+/// `http://127.0.0.1:3000/api/boards/{boardId}/state`, or from its path on where the server is the
+/// proxy's upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct UrlTemplate {
-    /// The server, which no parameter changes.
-    pub server: ServerUrl,
+    server: Option<ServerUrl>,
     target: Box<[Part]>,
 }
 
 written_as_text!(UrlTemplate, UrlTemplate::read, |url| {
     let target: String = url.target.iter().map(Part::text).collect();
-    format!("{}{target}", String::from(url.server.clone()))
+    let server = url.server.clone().map(String::from);
+    format!("{}{target}", server.unwrap_or_default())
 });
 
 impl UrlTemplate {
     fn read(text: &str) -> Result<Self, &'static str> {
         const EXPECTED: &str = "a URL, with or without parameters in its path and query, like \
-                                \"http://127.0.0.1:3000/api/boards/{boardId}/state\"";
-        let scheme = text.find("://").ok_or(EXPECTED)? + "://".len();
-        let path_at = text[scheme..].find('/').map_or(text.len(), |at| scheme + at);
+                                \"http://127.0.0.1:3000/api/boards/{boardId}/state\" or, on \
+                                `proxy.upstream`, \"/api/boards/{boardId}/state\"";
+        let is_path = text.starts_with('/') && !text.starts_with("//");
+        let path_at = match text.find("://").map(|at| at + "://".len()) {
+            _ if is_path => 0,
+            Some(host) => text[host..].find('/').map_or(text.len(), |at| host + at),
+            None => return Err(EXPECTED),
+        };
         let (server, target) = text.split_at(path_at);
         let target = parts(if target.is_empty() { "/" } else { target }).ok_or(EXPECTED)?;
         // A value behind half an escape would become part of it.
@@ -173,8 +179,8 @@ impl UrlTemplate {
             Part::Literal(literal) => has_half_escape(literal),
             Part::Parameter(_) => false,
         });
-        let server = ServerUrl::read(server).map_err(|_| EXPECTED)?;
-        let template = Self { server, target };
+        let server = (!is_path).then(|| ServerUrl::read(server)).transpose();
+        let template = Self { server: server.map_err(|_| EXPECTED)?, target };
         let filled: Result<PathAndQuery, _> = template.fill_text(|_| "x").try_into();
         let is_target = filled.is_ok_and(|target| !has_dot_segments(target.path()));
         if is_target && !has_half_escape && !text.contains('#') {
@@ -182,6 +188,11 @@ impl UrlTemplate {
         } else {
             Err(EXPECTED)
         }
+    }
+
+    /// The server, which no parameter changes: its own, or else the proxy's upstream, if there is one.
+    pub fn server<'a>(&'a self, upstream: &'a OptionalUrl) -> Option<&'a ServerUrl> {
+        self.server.as_ref().or(upstream.0.as_ref())
     }
 
     /// The names of its parameters.
@@ -339,17 +350,28 @@ mod tests {
     #[test]
     fn f30_a_value_cannot_leave_its_place_in_a_url() {
         let url: UrlTemplate = read("http://app:3000/b/{id}/x?y={id}&z=1").expect("a template");
-        assert_eq!(url.server.host(), "app");
+        let upstream: OptionalUrl = read("http://upstream").expect("a server");
+        let host = |url: &UrlTemplate, upstream| {
+            url.server(upstream).map(|server| server.host().to_owned())
+        };
+        assert_eq!(host(&url, &upstream).as_deref(), Some("app"));
+        let path: UrlTemplate = read("/b/{id}/x?y={id}&z=http://b").expect("a template");
+        assert_eq!(host(&path, &upstream).as_deref(), Some("upstream"));
+        assert_eq!(host(&path, &OptionalUrl(None)), None);
         let filled = url.fill(|_| "a/../b?c=d&e#f%2F é@h");
         let value = "a%2F..%2Fb%3Fc%3Dd%26e%23f%252F%20%C3%A9%40h";
         assert_eq!(filled.as_str(), format!("/b/{value}/x?y={value}&z=1"));
-        for text in ["http://a", "https://a:1/", "http://a/{x}-{y}", "http://a/%2F{x}?q"] {
+        for text in
+            ["http://a", "https://a:1/", "http://a/{x}-{y}", "http://a/%2F{x}?q", "/", "/{x}?q={y}"]
+        {
             let url: UrlTemplate = read(text).expect(text);
             assert_eq!(String::from(url).trim_end_matches('/'), text.trim_end_matches('/'));
         }
         for text in [
             "",
-            "/a",
+            "a",
+            "//a/b",
+            "/../a",
             "ftp://a/b",
             "http://{host}/a",
             "http://a{x}/b",

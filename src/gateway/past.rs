@@ -96,7 +96,7 @@ pub(super) fn hub(
         hub: Arc::clone(&hub),
         journal,
         sync_every,
-        metrics: metrics.log(),
+        metrics: metrics.off_shard(),
         stop: Arc::clone(&stop),
     };
     let thread = thread::Builder::new()

@@ -61,7 +61,7 @@ impl Reloader {
             }
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.metrics.main().count_reload(outcome.is_ok().then_some(now.as_secs()));
+        self.metrics.off_shard().count_reload(outcome.is_ok().then_some(now.as_secs()));
         outcome
     }
 
@@ -101,6 +101,7 @@ impl Reloader {
         let trusted = config.proxy.trusted.iter().map(|network| network.0).collect();
         self.addresses.set_rules(config.server.connections_per_address_max, trusted);
         self.metrics.set_upstreams(settings.plan.upstreams());
+        self.metrics.off_shard().connections_max.set(connections_max as u64);
         // Of a shard that was late.
         while self.adopted.try_recv().is_ok() {}
         self.settings.send_replace(Arc::clone(&settings));

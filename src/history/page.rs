@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::topic::TopicKey;
 use super::{EVERYONE, History};
-use crate::event::Event;
+use crate::event::{Event, EventNames};
 use crate::sync::Weigh as _;
 use crate::topic::{Filter, Topic};
 
@@ -42,8 +42,10 @@ impl Place {
 pub struct Wants<'a> {
     /// Of these topics,
     pub filters: &'a [Filter],
-    /// and whether what goes to everyone.
+    /// and whether what goes to everyone;
     pub everyone: bool,
+    /// of these names only.
+    pub names: &'a EventNames,
 }
 
 /// A page that a reader asks for.
@@ -70,6 +72,10 @@ pub struct PageBounds {
     pub bytes_max: usize,
 }
 
+/// Events that a page leaves out before it is over, so that the order is not held up for long by a reader
+/// that wants few of many.
+const PASSED_MAX: usize = 4096;
+
 /// Events that are gone: some between the reader's place and `to`, none after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
@@ -79,6 +85,14 @@ pub struct Loss {
     pub count: Option<u64>,
     /// Whether the log was damaged there; else they were too old, or too many.
     pub by_damage: bool,
+}
+
+impl Loss {
+    /// What a reader knows of it: of what is gone, nobody knows the names.
+    fn told_to(self, wants: Wants<'_>) -> Self {
+        let is_known = !wants.names.are_limited();
+        Self { count: self.count.filter(|_| is_known), ..self }
+    }
 }
 
 /// The next part of a reader's past.
@@ -109,7 +123,7 @@ impl History {
         let topics = self.changed(wants, place.after);
         let (lost, _) = self.lost_of(&topics, place, upto, now);
         self.enforce_bounds(now);
-        lost
+        lost.map(|lost| lost.told_to(wants))
     }
 
     /// The next page of a reader.
@@ -124,7 +138,10 @@ impl History {
             }
         };
         let sources = topics.known.iter().map(|&key| self.topics[key].since(past, place.after));
-        let (events, to) = merge(sources, upto, bounds, now);
+        let passes = |event: &Event| wants.names.have(event) && !event.is_expired(now);
+        let passed_max = if past == Past::Events { PASSED_MAX } else { usize::MAX };
+        let (events, to) = merge(sources, upto, bounds, passed_max, passes);
+        let lost = lost.map(|lost| lost.told_to(wants));
         // What is gone beyond `upto` has not been told.
         let told_at = if beyond { place.told_at } else { self.forgettings + 1 };
         self.enforce_bounds(now);
@@ -229,25 +246,33 @@ fn split(filters: &[Filter]) -> (impl Iterator<Item = &Topic>, Vec<&Filter>) {
     (exact, patterns.collect())
 }
 
-/// The oldest events of all sources, each of which is in order, and up to where these are all.
+/// The oldest events of all sources, each of which is in order, that pass, and up to where these are all.
+/// A page is over when this many others have been looked at, too.
 fn merge<'a>(
     sources: impl Iterator<Item = impl Iterator<Item = &'a Arc<Event>>>,
     upto: u64,
     bounds: PageBounds,
-    now: Instant,
+    passed_max: usize,
+    passes: impl Fn(&Event) -> bool,
 ) -> (Vec<Arc<Event>>, u64) {
     let mut sources: Vec<_> = sources.map(Iterator::peekable).collect();
     let mut heads = BinaryHeap::with_capacity(sources.len());
     for (at, source) in sources.iter_mut().enumerate() {
         heads.extend(source.peek().map(|event| Reverse((event.seq, at))));
     }
-    let (mut events, mut bytes) = (Vec::<Arc<Event>>::new(), 0);
+    let (mut events, mut bytes, mut passed) = (Vec::<Arc<Event>>::new(), 0, 0);
     while let Some(Reverse((seq, at))) = heads.pop().filter(|Reverse((seq, _))| *seq <= upto) {
         let event = sources[at].next();
         heads.extend(sources[at].peek().map(|next| Reverse((next.seq, at))));
         // An event of several topics comes once.
         let is_new = events.last().is_none_or(|last| last.seq < seq);
-        let Some(event) = event.filter(|event| is_new && !event.is_expired(now)) else { continue };
+        let Some(event) = event.filter(|event| is_new && passes(event)) else {
+            passed += 1;
+            if passed == passed_max {
+                return (events, seq);
+            }
+            continue;
+        };
         bytes += event.weight();
         let last = events.last();
         let is_full = events.len() == bounds.events_max || bytes > bounds.bytes_max;

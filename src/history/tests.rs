@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::sse::{Draft, Epoch, EventId, Fields};
+use crate::event::ALL_NAMES;
+use crate::sse::{Draft, Epoch, EventId, Fields, Gzip};
 use crate::topic::Filter;
 
 const TOPICS: [&str; 6] = ["a", "b", "x.1", "x.2", "x.1.y", "z"];
@@ -115,7 +116,16 @@ impl World {
         let draft = Draft::new(&Fields { data: &"x".repeat(data_bytes), ..Fields::default() });
         let frame = draft.seal(EventId { epoch: Epoch::new(0), seq });
         let expires = ttl.map(|ttl| self.now + Duration::from_secs(ttl));
-        let event = Arc::new(Event { seq, to, frame, accepted: self.now, expires, is_last: false });
+        let event = Arc::new(Event {
+            seq,
+            to,
+            frame,
+            gzip: Gzip::default(),
+            accepted: self.now,
+            expires,
+            conflate: None,
+            is_last: false,
+        });
         let size = event.frame.size();
         let retain = retain.filter(|retain| match retain {
             Retain::Keep(name) => {
@@ -286,7 +296,7 @@ fn bounds() -> impl Strategy<Value = Bounds> {
 }
 
 fn of(filters: &[Filter]) -> Wants<'_> {
-    Wants { filters, everyone: true }
+    Wants { filters, everyone: true, names: &ALL_NAMES }
 }
 
 fn filters(of: &[usize]) -> Vec<Filter> {
@@ -318,11 +328,11 @@ proptest! {
                     let head = world.head();
                     let after = head - head * back / 100;
                     let upto = head - (head - after) * lag / 100;
-                    let wants = Wants { filters: &filters(&named), everyone };
+                    let wants = Wants { filters: &filters(&named), everyone, names: &ALL_NAMES };
                     world.read(wants, (after, upto), page_events, meanwhile);
                 }
                 Operation::Subscribe { filters: named, everyone } => {
-                    world.subscribe(Wants { filters: &filters(&named), everyone });
+                    world.subscribe(Wants { filters: &filters(&named), everyone, names: &ALL_NAMES });
                 }
             }
             world.check_totals();
@@ -374,8 +384,16 @@ fn f45_a_million_topics_are_bounded() {
         let draft = Draft::new(&Fields { data: "x", ..Fields::default() });
         let frame = draft.seal(EventId { epoch: Epoch::new(0), seq });
         let to = Destination::Topics([Topic::parse(&format!("t.{seq}")).unwrap()].into());
-        let event =
-            Arc::new(Event { seq, to, frame, accepted: now, expires: None, is_last: false });
+        let event = Arc::new(Event {
+            seq,
+            to,
+            frame,
+            gzip: Gzip::default(),
+            accepted: now,
+            expires: None,
+            conflate: None,
+            is_last: false,
+        });
         history.append(&event, None, now);
     }
     let totals = history.totals();

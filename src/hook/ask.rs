@@ -194,11 +194,4 @@ impl Answered {
         }
         HookError::Denied(Denial { status: self.status, fields, body: self.body }.into())
     }
-
-    /// The media type of its body, in lower case and without parameters.
-    pub(super) fn media_type(&self) -> String {
-        let value = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let media = value.unwrap_or_default().split(';').next().unwrap_or_default();
-        media.trim().to_ascii_lowercase()
-    }
 }

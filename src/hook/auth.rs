@@ -14,6 +14,7 @@ use super::ask::{Answered, Client, Question, Server};
 use super::error::{HookError, HookFault};
 use super::sessions::SESSION_BYTES_MAX;
 use crate::config::schema;
+use crate::config::web::OptionalUrl;
 use crate::tls::TlsError;
 use crate::topic::Filter;
 
@@ -73,9 +74,14 @@ pub(super) struct AuthHook {
 }
 
 impl AuthHook {
-    pub(super) fn new(spec: &schema::ForwardAuth, topics_max: usize) -> Result<Self, TlsError> {
+    pub(super) fn new(
+        spec: &schema::ForwardAuth,
+        upstream: &OptionalUrl,
+        topics_max: usize,
+    ) -> Result<Self, TlsError> {
+        let url = spec.url.server(upstream).expect("a valid configuration has it");
         let ca = ("stream.routes.auth.ca", &*spec.ca);
-        let server = Server::new(&spec.url.server, ca, "*/*", spec.timeout.0, ANSWER_BYTES_MAX)?;
+        let server = Server::new(url, ca, "*/*", spec.timeout.0, ANSWER_BYTES_MAX)?;
         Ok(Self { spec: spec.clone(), server, topics_max })
     }
 

@@ -31,6 +31,7 @@ use tokio::sync::Semaphore;
 use self::answers::Answers;
 use self::auth::{AuthHook, Decided};
 use self::snapshot::{Fetched, SnapshotHook};
+use crate::config::Config;
 use crate::config::schema::{self, OnFailure};
 use crate::history::{Place, Wants};
 use crate::hub::Hub;
@@ -74,19 +75,15 @@ impl Hooks {
     ///
     /// # Errors
     /// The authorities of an app server cannot be read.
-    pub fn new(
-        stream: &schema::Stream,
-        bounds: &schema::Hooks,
-        hub: Arc<Hub>,
-        sessions: Arc<Sessions>,
-    ) -> Result<Self, TlsError> {
+    pub fn new(config: &Config, hub: Arc<Hub>, sessions: Arc<Sessions>) -> Result<Self, TlsError> {
+        let (stream, bounds, upstream) = (&config.stream, &config.hooks, &config.proxy.upstream);
         let of_route = |route: &schema::StreamRoute| {
             let snapshot = route.snapshot.as_ref();
             let settings = stream.of_route(route);
             let auth = route.auth.as_ref();
-            let auth = auth.map(|spec| AuthHook::new(spec, settings.topics_max));
+            let auth = auth.map(|spec| AuthHook::new(spec, upstream, settings.topics_max));
             let reserved = || settings.control_names().map(str::to_owned).collect();
-            let snapshot = snapshot.map(|spec| SnapshotHook::new(spec, reserved()));
+            let snapshot = snapshot.map(|spec| SnapshotHook::new(spec, upstream, reserved()));
             Ok(RouteHooks { auth: auth.transpose()?, snapshot: snapshot.transpose()? })
         };
         Ok(Self {

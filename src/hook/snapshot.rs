@@ -11,7 +11,9 @@ use super::answers::Bytes;
 use super::ask::{Answered, Client, Question, Server};
 use super::error::{HookError, HookFault};
 use crate::config::schema::{self, OnFailure};
-use crate::sse::{Draft, EventId, Fields, Frame, Item, Parser, comment};
+use crate::config::web::OptionalUrl;
+use crate::media;
+use crate::sse::{Draft, EventId, Fields, Frame, Gzip, Item, Parser, comment};
 use crate::tls::TlsError;
 
 const ACCEPT: &str = "application/json, application/x-ndjson, text/event-stream";
@@ -22,9 +24,22 @@ pub struct Snapshot {
     after: u64,
     /// All of its events, the last with the place in the order that the snapshot is of. One that breaks
     /// off leaves its client's cursor where it was, and the client gets a whole one when it comes back.
-    moving: Frame,
+    moving: Forms,
     /// The same without an id, for streams that are told more before their cursor moves there.
-    staying: Option<Frame>,
+    staying: Option<Forms>,
+}
+
+/// A frame for streams that are not compressed, and for those that are.
+#[derive(Debug, PartialEq, Eq)]
+struct Forms {
+    frame: Frame,
+    gzip: Gzip,
+}
+
+impl From<Frame> for Forms {
+    fn from(frame: Frame) -> Self {
+        Self { frame, gzip: Gzip::default() }
+    }
 }
 
 impl Snapshot {
@@ -35,6 +50,15 @@ impl Snapshot {
 
     /// Its frame, which moves the client's cursor or leaves it where it is.
     pub fn frame(&self, moves_cursor: bool) -> Option<&Frame> {
+        self.forms(moves_cursor).map(|forms| &forms.frame)
+    }
+
+    /// Like [`Snapshot::frame`], for a compressed stream.
+    pub fn gzip_frame(&self, moves_cursor: bool) -> Option<&Frame> {
+        self.forms(moves_cursor).map(|forms| forms.gzip.of(&forms.frame))
+    }
+
+    fn forms(&self, moves_cursor: bool) -> Option<&Forms> {
         if moves_cursor { Some(&self.moving) } else { self.staying.as_ref() }
     }
 
@@ -45,14 +69,14 @@ impl Snapshot {
         };
         let staying: Vec<_> = events.iter().map(|event| draft(event).seal_without_id()).collect();
         let Some((last, others)) = events.split_last() else {
-            return Self { after: after.seq, moving: comment(after), staying: None };
+            return Self { after: after.seq, moving: comment(after).into(), staying: None };
         };
         let mut moving = staying[..others.len()].to_vec();
         moving.push(draft(last).seal(after));
         Self {
             after: after.seq,
-            moving: Frame::joined(&moving),
-            staying: Some(Frame::joined(&staying)),
+            moving: Frame::joined(&moving).into(),
+            staying: Some(Frame::joined(&staying).into()),
         }
     }
 }
@@ -69,7 +93,8 @@ impl Bytes for Fetched {
     fn bytes(&self) -> usize {
         match self {
             Ok(snapshot) => {
-                snapshot.moving.size() + snapshot.staying.as_ref().map_or(0, Frame::size)
+                let sizes = [true, false].map(|moves| snapshot.frame(moves).map_or(0, Frame::size));
+                sizes.iter().sum()
             }
             Err(HookError::Denied(denial)) => denial.body.len(),
             Err(_) => 0,
@@ -88,10 +113,12 @@ pub(super) struct SnapshotHook {
 impl SnapshotHook {
     pub(super) fn new(
         spec: &schema::Snapshot,
+        upstream: &OptionalUrl,
         reserved: HashSet<String>,
     ) -> Result<Self, TlsError> {
+        let url = spec.url.server(upstream).expect("a valid configuration has it");
         let ca = ("stream.routes.snapshot.ca", &*spec.ca);
-        let server = Server::new(&spec.url.server, ca, ACCEPT, spec.timeout.0, spec.bytes_max.0)?;
+        let server = Server::new(url, ca, ACCEPT, spec.timeout.0, spec.bytes_max.0)?;
         Ok(Self { spec: spec.clone(), server, reserved })
     }
 
@@ -137,7 +164,7 @@ impl SnapshotHook {
     }
 
     fn events(&self, answered: &Answered) -> Result<Vec<Event>, HookFault> {
-        let media = answered.media_type();
+        let media = media::of_body(&answered.headers).to_ascii_lowercase();
         if media == "text/event-stream" {
             return Ok(self.events_of_stream(&answered.body));
         }

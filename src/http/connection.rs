@@ -42,7 +42,7 @@ use crate::access::Access;
 use crate::error::Problem;
 use crate::net::{Peer, Transport};
 use crate::pace::Pace;
-use crate::proxy::Tunnel;
+use crate::proxy::{Interims, Tunnel};
 use crate::subscribe::Subscription;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113, 3.4).
@@ -117,12 +117,14 @@ pub trait Handler: 'static {
     /// The body of a stream that stays in hyper.
     type Stream: Body<Data = Bytes, Error = Infallible> + Unpin + 'static;
 
-    /// Answers one request. What it leaves of the body is seen to by the connection.
+    /// Answers one request. What it leaves of the body is seen to by the connection. `interims` takes what is
+    /// to be sent before the answer, if the client takes that.
     fn handle(
         self: Rc<Self>,
         head: Parts,
         body: &mut RequestBody,
         peer: &Peer,
+        interims: Option<&Interims>,
     ) -> impl Future<Output = Answer<Self::Stream>>;
 
     /// Opens a stream over HTTP/2.
@@ -236,6 +238,7 @@ pub(super) async fn answer<H: Handler>(
     handler: Rc<H>,
     request: Request<Incoming>,
     peer: &Peer,
+    interims: Option<&Interims>,
     options: &Options,
     refused: impl Fn() -> Option<Response<ResponseBody<H::Stream>>>,
 ) -> Answer<H::Stream> {
@@ -246,7 +249,7 @@ pub(super) async fn answer<H: Handler>(
     }
     let mut body = RequestBody::new(body, options.body_rate_min);
     let awaited = head.headers.contains_key(EXPECT);
-    let mut answer = handler.handle(head, &mut body, peer).await;
+    let mut answer = handler.handle(head, &mut body, peer, interims).await;
     if let Answer::Response(response) = &mut answer {
         settle(response, body, awaited, options.leftover).await;
     }
@@ -316,7 +319,11 @@ async fn serve_http1<H: Handler>(
         let (recorded, watch) = (Rc::clone(&recorded), Rc::clone(&watch));
         Box::pin(async move {
             let refused = || refused(asked.number, &watch);
-            let mut response = match answer(handler, request, &peer, &options, refused).await {
+            // "A server MUST NOT send a 1xx response to an HTTP/1.0 client" (RFC 9110, 15.2).
+            let interims = (version == Version::HTTP_11).then_some(&watch.interims);
+            let answered = answer(handler, request, &peer, interims, &options, refused).await;
+            watch.interims_written().await;
+            let mut response = match answered {
                 Answer::Response(response) => response,
                 Answer::Upgrade(response, tunnel) => {
                     *recorded.borrow_mut() = Some(Next::Tunnel(tunnel));
@@ -406,11 +413,13 @@ async fn serve_http1<H: Handler>(
 /// Closes so that the last response arrives: to close a socket with unread bytes is to reset it,
 /// and a reset overtakes what was sent before (RFC 9112, 9.6).
 pub async fn close(mut stream: Transport) {
-    if stream.shutdown().await.is_err() {
-        return;
-    }
-    let mut discarded = [0; 1024];
-    let drained = async { while matches!(stream.read(&mut discarded).await, Ok(1..)) {} };
+    let closed = async {
+        // Over TLS also what the socket has not taken yet, of which a slow reader takes its time.
+        if stream.shutdown().await.is_ok() {
+            let mut discarded = [0; 1024];
+            while matches!(stream.read(&mut discarded).await, Ok(1..)) {}
+        }
+    };
     // Whether it was in time does not matter: either way the socket closes now.
-    let _ = timeout(LINGER, drained).await;
+    let _ = timeout(LINGER, closed).await;
 }

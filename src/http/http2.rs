@@ -87,7 +87,8 @@ pub(super) async fn serve_http2<H: Handler>(
             let fault = fault_of(&request, &options.limits);
             let refused = || fault.as_ref().map(|fault| problem(&Problem::from(fault)));
             let handling = Rc::clone(&handler);
-            let answered = answer(handling, request, &peer, &options, refused).await;
+            // hyper cannot send interim responses over HTTP/2.
+            let answered = answer(handling, request, &peer, None, &options, refused).await;
             let response = match answered {
                 // HTTP/2 has no upgrades: the route does not offer one.
                 Answer::Response(response) | Answer::Upgrade(response, _) => response,

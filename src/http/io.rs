@@ -4,20 +4,22 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::floods::{self, FrameMeter};
 use super::guard::{Guard, Place, Refusal};
+use crate::net::Transport;
 use crate::pace::Pace;
+use crate::proxy::Interims;
 
 /// What an HTTP/1 connection and its socket tell each other.
 pub(super) struct Watch {
@@ -35,6 +37,10 @@ pub(super) struct Watch {
     /// How fast the client takes responses, and whether this one has to be taken at that pace.
     pace: RefCell<Pace>,
     pub(super) is_paced: Cell<bool>,
+    /// Interim responses that are to be written,
+    pub(super) interims: Interims,
+    /// and what is left of those that were begun.
+    begun: RefCell<Bytes>,
 }
 
 impl Watch {
@@ -48,6 +54,27 @@ impl Watch {
             is_full: Cell::new(false),
             pace: RefCell::new(pace),
             is_paced: Cell::new(false),
+            interims: Interims::default(),
+            begun: RefCell::default(),
+        }
+    }
+
+    /// Waits until the client has been sent all interim responses: the response comes behind them.
+    pub(super) async fn interims_written(&self) {
+        poll_fn(|_| match self.interims.is_empty() && self.begun.borrow().is_empty() {
+            true => Poll::Ready(()),
+            // Who has written the last of them wakes the connection's task.
+            false => Poll::Pending,
+        })
+        .await;
+    }
+
+    /// Has the interim responses written. Only while hyper's write buffer is empty: so they come between
+    /// two of its messages, and not within one.
+    fn begin_interims(&self) {
+        if !self.interims.is_empty() && self.begun.borrow().is_empty() {
+            self.begun.replace(self.interims.take());
+            self.is_paced.set(true);
         }
     }
 
@@ -59,11 +86,12 @@ impl Watch {
         }
     }
 
-    fn note_written(&self, written: &Poll<io::Result<usize>>) {
-        self.is_full.set(written.is_pending());
-        if let Poll::Ready(Ok(bytes)) = written {
+    /// The socket has taken so many bytes, and takes no more for now if it `is_full`.
+    fn note_taken(&self, bytes: usize, is_full: bool) {
+        self.is_full.set(is_full);
+        if bytes > 0 {
             self.wrote.set(true);
-            self.pace.borrow_mut().note(*bytes, Instant::now);
+            self.pace.borrow_mut().note(bytes, Instant::now);
         }
     }
 
@@ -106,8 +134,10 @@ const STAND_IN: &[u8] = b"GET * HTTP/1.1\r\nconnection: close\r\n\r\n";
 /// For a HEAD request, whose answer has no body.
 const STAND_IN_FOR_HEAD: &[u8] = b"HEAD * HTTP/1.1\r\nconnection: close\r\n\r\n";
 
-pub(super) struct Sniffed<I> {
-    inner: I,
+pub(super) struct Sniffed {
+    inner: Transport,
+    /// Of the bytes that it has taken over TLS, those that are accounted for.
+    accounted: u64,
     /// Read, and not passed on yet: what is left of the first bytes, and then at most a head or a
     /// line of which the rest has not come. Without an allocation when it is empty.
     held: BytesMut,
@@ -118,15 +148,17 @@ pub(super) struct Sniffed<I> {
     linger: Option<Pin<Box<Sleep>>>,
 }
 
-impl<I> Sniffed<I> {
-    pub(super) fn new(prefix: BytesMut, inner: I, inspector: Inspector) -> Self {
-        let mut sniffed = Self { inner, held: prefix, passed: 0, inspector, linger: None };
+impl Sniffed {
+    pub(super) fn new(prefix: BytesMut, inner: Transport, inspector: Inspector) -> Self {
+        let accounted = inner.taken().unwrap_or_default();
+        let mut sniffed =
+            Self { inner, accounted, held: prefix, passed: 0, inspector, linger: None };
         sniffed.passed = sniffed.inspect_held();
         sniffed
     }
 
     /// The socket, and what was read from it and hyper has not got.
-    pub(super) fn into_parts(self) -> (I, BytesMut) {
+    pub(super) fn into_parts(self) -> (Transport, BytesMut) {
         (self.inner, self.held)
     }
 
@@ -193,15 +225,6 @@ impl Inspector {
             Self::Meter(meter, _) => meter.is_flooded().then_some(Poll::Pending),
         }
     }
-
-    /// What the socket made of some bytes.
-    fn note_written(&mut self, written: &Poll<io::Result<usize>>) {
-        match (self, written) {
-            (Self::Guard(watch), _) => watch.note_written(written),
-            (Self::Meter(meter, _), Poll::Ready(Ok(bytes))) => meter.sent(*bytes),
-            _ => {}
-        }
-    }
 }
 
 fn stand_in(refusal: &Refusal) -> &'static [u8] {
@@ -213,7 +236,7 @@ fn stand_in(refusal: &Refusal) -> &'static [u8] {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Sniffed<I> {
+impl AsyncRead for Sniffed {
     /// Reads into hyper's buffer and inspects what came there: only the part of a head or line that
     /// comes in pieces is ever copied.
     fn poll_read(
@@ -250,15 +273,60 @@ impl<I: AsyncRead + Unpin> AsyncRead for Sniffed<I> {
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sniffed<I> {
+impl Sniffed {
+    /// So many bytes were written, and the transport takes no more for now if it `is_full`.
+    fn note_written(&mut self, bytes: usize, is_full: bool) {
+        match &mut self.inspector {
+            Inspector::Guard(watch) => {
+                let taken = self.inner.taken().map_or(bytes, |taken| {
+                    (taken - std::mem::replace(&mut self.accounted, taken)) as usize
+                });
+                watch.note_taken(taken, is_full);
+            }
+            Inspector::Meter(meter, _) => meter.sent(bytes),
+        }
+    }
+
+    fn poll_write_noted(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        let bytes = if let Poll::Ready(Ok(bytes)) = &written { *bytes } else { 0 };
+        self.note_written(bytes, written.is_pending());
+        written
+    }
+
+    /// Writes what was begun of interim responses: nothing may come before the rest of that.
+    fn poll_write_begun(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Inspector::Guard(watch) = &self.inspector else { return Poll::Ready(Ok(())) };
+        if watch.begun.borrow().is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let watch = Rc::clone(watch);
+        let mut begun = watch.begun.borrow_mut();
+        while !begun.is_empty() {
+            match ready!(self.poll_write_noted(cx, &[IoSlice::new(&begun)]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => begun.advance(count),
+            }
+            if begun.is_empty() {
+                // The response may be ready, and waits for this.
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Sniffed {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.inspector.note_written(&written);
-        written
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -266,9 +334,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sniffed<I> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
-        self.inspector.note_written(&written);
-        written
+        ready!(self.poll_write_begun(cx))?;
+        self.poll_write_noted(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -277,10 +344,19 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sniffed<I> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Inspector::Guard(watch) = &self.inspector {
+            watch.begin_interims();
+        }
+        ready!(self.poll_write_begun(cx))?;
+        if let Inspector::Guard(watch) = &self.inspector {
             watch.flushed.set(true);
             watch.unsent.set(0);
         }
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        // In the clear there is nothing to flush.
+        if self.inner.taken().is_some() {
+            self.note_written(0, flushed.is_pending());
+        }
+        flushed
     }
 
     /// An HTTP/1 connection is taken apart before it closes, and then lingers. hyper has no such way

@@ -8,8 +8,8 @@ use super::{Answer, ResponseBody, problem};
 use crate::config::schema::OnFailure;
 use crate::error::Problem;
 use crate::history::Wants;
-use crate::hook::{Client, Grant, HookError, Hooks, Wanted};
-use crate::metrics::ShardMetrics;
+use crate::hook::{Client, Grant, HookError, HookFault, Hooks, Wanted};
+use crate::metrics::{AuthFailure, ShardMetrics};
 use crate::subscribe::{Found, Opening, Route, Subscription};
 
 /// Opens a stream, if its route's app server lets the client have it, and with a snapshot if there is
@@ -45,12 +45,19 @@ async fn ask(
     subscription: &mut Subscription,
 ) -> Result<(), HookError> {
     let (index, settings) = (route.index(), route.settings());
-    subscription.grant = hooks.authorize(index, client, &subscription.filters, metrics).await?;
+    let decided = hooks.authorize(index, client, &subscription.filters, metrics).await;
+    subscription.grant = decided.inspect_err(|error| {
+        metrics.auth_failures[failure(error) as usize].add(1);
+    })?;
     if let Some(Grant { topics: Some(topics), .. }) = subscription.grant.as_deref() {
         subscription.filters.clone_from(topics);
     }
     let wanted = Wanted {
-        of: Wants { filters: &subscription.filters, everyone: settings.broadcast },
+        of: Wants {
+            filters: &subscription.filters,
+            everyone: settings.broadcast,
+            names: &subscription.names,
+        },
         cursor: subscription.cursor,
         resumes: settings.resume,
     };
@@ -65,6 +72,14 @@ async fn ask(
         },
     };
     Ok(())
+}
+
+fn failure(error: &HookError) -> AuthFailure {
+    match error {
+        HookError::Denied(_) => AuthFailure::Denied,
+        HookError::Failed(HookFault::Busy) => AuthFailure::Busy,
+        HookError::Failed(_) => AuthFailure::Failed,
+    }
 }
 
 fn refusal<S>(error: &HookError) -> Response<ResponseBody<S>> {

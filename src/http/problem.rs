@@ -21,6 +21,8 @@ impl From<&SubscribeError> for Problem {
             SubscribeError::NotUtf8 { .. } => (400, "not-utf8", "Not UTF-8"),
             SubscribeError::Limit
             | SubscribeError::MaxDuration
+            | SubscribeError::Wait
+            | SubscribeError::Filter
             | SubscribeError::Parameter { .. } => (400, "bad-parameter", "Bad parameter"),
         };
         Self::new(status, slug, title, error.to_string()).in_field(error.field())
@@ -47,6 +49,7 @@ impl From<&PublishError> for Problem {
             Fault::UnknownParameter => (400, "bad-parameter", "Bad parameter"),
             Fault::Ttl => (400, "bad-ttl", "Bad ttl"),
             Fault::Key => (400, "bad-key", "Bad idempotency key"),
+            Fault::ConflateKey => (400, "bad-conflate", "Bad conflation key"),
             Fault::Flag => (400, "bad-parameter", "Bad parameter"),
         };
         Self::new(status, slug, title, error.fault.to_string()).in_field(error.field.as_str())

@@ -2,21 +2,21 @@
 
 use std::rc::Rc;
 
-use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, VARY};
 use http::request::Parts;
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Body as _;
 
 use super::opening;
 use super::response::no_content;
-use super::{Answer, RequestBody, ResponseBody, method_not_allowed, not_found, problem};
+use super::{Answer, RequestBody, ResponseBody, json, method_not_allowed, not_found, problem};
 use crate::error::Problem;
 use crate::hook::Hooks;
 use crate::metrics::ShardMetrics;
 use crate::net::Peer;
-use crate::proxy::{Download, Exchange, Proxy, ProxyError, Reply};
-use crate::subscribe::{Found, Routes};
+use crate::proxy::{Download, Exchange, Interims, Proxy, ProxyError, Reply};
+use crate::subscribe::{Found, Routes, Subscription};
 
 /// Header fields of every stream, apart from what each HTTP version adds.
 pub const STREAM_HEADERS: [(&str, &str); 4] = [
@@ -67,8 +67,12 @@ fn open<S>(found: &Found<'_>, head: &Parts, body: &RequestBody) -> Answer<S> {
             tracing::debug!(%error, target = ?head.uri, "refused a subscription");
             Answer::Response(problem(&Problem::from(&error)))
         }
-        Ok(_) if head.method == Method::HEAD => {
-            Answer::Response(stream_head(ResponseBody::Full(Full::default()), &HeaderMap::new()))
+        Ok(Subscription { poll, .. }) if head.method == Method::HEAD => {
+            // The fields for pages of other origins are appended to every response.
+            Answer::Response(match poll {
+                Some(_) => poll_answer(String::new(), &HeaderMap::new()),
+                None => stream_head(ResponseBody::Full(Full::default()), &HeaderMap::new()),
+            })
         }
         Ok(subscription) => Answer::Stream(subscription),
     }
@@ -81,9 +85,10 @@ pub async fn forward<S>(
     head: &Parts,
     body: &mut RequestBody,
     peer: &Peer,
+    interims: Option<&Interims>,
 ) -> Answer<S> {
     let has_body = !body.is_end_stream();
-    let asking = match proxy.prepare(head, has_body, peer) {
+    let asking = match proxy.prepare(head, has_body, peer, interims) {
         Ok(Some(asking)) => asking,
         Ok(None) => return Answer::Response(no_content()),
         Err(ProxyError::NoRoute) => return Answer::Response(not_found(head.uri.path())),
@@ -128,6 +133,25 @@ pub fn stream_head<B>(body: B, fields: &HeaderMap) -> Response<B> {
         let (name, value) = (HeaderName::from_static(name), HeaderValue::from_static(value));
         response.headers_mut().insert(name, value);
     }
+    append(&mut response, fields);
+    response
+}
+
+/// The response to a long poll, with some more `fields`.
+pub fn poll_answer<S>(text: String, fields: &HeaderMap) -> Response<ResponseBody<S>> {
+    let mut response = json(StatusCode::OK, text);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    append(&mut response, fields);
+    response
+}
+
+/// The response to a long poll that is told nothing, and may be after a while.
+pub fn poll_later<S>(retry_ms: u64, fields: &HeaderMap) -> Response<ResponseBody<S>> {
+    let detail = "what the app server says of this client is not known now; poll again";
+    let mut response = problem(&Problem::new(503, "poll-later", "Poll later", detail));
+    // In whole seconds (RFC 9110, 10.2.3).
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_ms.div_ceil(1000)));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     append(&mut response, fields);
     response
 }

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::{RequestBody, ResponseBody, json, method_not_allowed, problem};
 use crate::error::Problem;
 use crate::hub::{self, Hub, Receipt};
+use crate::media;
 use crate::metrics::ShardMetrics;
 use crate::publish::{self, Batch, Format};
 use crate::request_body::{BodyError, BodyFault};
@@ -223,9 +224,10 @@ pub(super) fn refuse_browsers(headers: &HeaderMap) -> Result<(), Problem> {
 /// The body's format. curl says `application/x-www-form-urlencoded` unless told otherwise, so that
 /// is taken for JSON.
 fn format(headers: &HeaderMap) -> Result<Format, Refused> {
-    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Format::Json) };
-    let media = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    let is = |name: &str| media.eq_ignore_ascii_case(name);
+    if !headers.contains_key(CONTENT_TYPE) {
+        return Ok(Format::Json);
+    }
+    let is = |name: &str| media::of_body(headers).eq_ignore_ascii_case(name);
     if is("application/x-ndjson") || is("application/ndjson") || is("application/jsonl") {
         return Ok(Format::Ndjson);
     }

@@ -7,6 +7,7 @@
 mod bounds;
 mod keys;
 mod recovery;
+mod submission;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -14,104 +15,26 @@ mod waiting;
 
 pub use keys::{KEY_BYTES_MAX, Key, KeyBounds};
 pub use recovery::{Recovery, Restored};
+pub use submission::{Receipt, Refused, Submission};
 pub use values::RetainedValue;
 pub use waiting::{LogRecord, OrderedBatch, WallClock};
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::keys::{Keys, Published};
+use self::submission::Seqs;
 use self::waiting::{OrderedEvent, Waiting};
-use crate::event::{Destination, Event};
+use crate::event::Event;
 use crate::history::{Bounds, History, Loss, Page, PageRequest, Place, Retain, Totals, Wants};
-use crate::sse::{Draft, Epoch, EventId};
+use crate::sse::{Epoch, EventId, Gzip};
 use crate::sync::{Mailbox, Outcome, Settled, Ticket};
 use crate::topic::Topic;
 
 /// Topics looked through for what is too old with each [`Hub::tidy`].
 const EXPIRE_TOPICS: usize = 5_000;
-
-/// An event that has everything but its place in the order.
-#[derive(Clone, Debug)]
-pub struct Submission {
-    /// Where it goes.
-    pub to: Destination,
-    /// Its bytes without an id.
-    pub draft: Draft,
-    /// Time after which those who come later are not told of it.
-    pub ttl: Option<Duration>,
-    /// Whether it becomes its topics' value.
-    pub retain: Option<Retain>,
-    /// Recognises it when it is sent again.
-    pub key: Option<Key>,
-    /// Whether its topics are over.
-    pub is_last: bool,
-}
-
-/// Why nothing of a batch was published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// Some shard's mailbox has no room. The publisher should try again after a moment.
-    Overloaded,
-    /// There are more idempotency keys than may be remembered. The publisher should try again when
-    /// some have been forgotten.
-    TooManyKeys,
-    /// Retained values would take more than they may. Nothing but removing some helps.
-    RetainedFull,
-    /// The log's disk has no room. The publisher should try again when there is some.
-    LogFull,
-    /// The log has failed. Nothing helps but to look at the disk and start again.
-    LogFailed,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Overloaded => write!(f, "the gateway has more events waiting than it may hold"),
-            Self::TooManyKeys => {
-                write!(f, "the gateway remembers as many idempotency keys as it may")
-            }
-            Self::RetainedFull => {
-                write!(f, "the retained values of all topics take as many bytes as they may")
-            }
-            Self::LogFull => write!(f, "the disk of the event log is full"),
-            Self::LogFailed => write!(f, "the event log has failed, and takes nothing more"),
-        }
-    }
-}
-
-impl std::error::Error for Refused {}
-
-/// The ids of a published batch, in the batch's order.
-#[derive(Clone, Debug)]
-pub struct Receipt {
-    epoch: Epoch,
-    seqs: Seqs,
-    /// How many of the events were published now; the others had been before.
-    pub fresh: usize,
-    /// Where there is a log: settled once the batch is in it. Until then the ids are not to be told.
-    pub logged: Option<Settled>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Seqs {
-    Run(Published),
-    Each(Vec<u64>),
-}
-
-impl Receipt {
-    /// The ids, in the order of the batch.
-    pub fn ids(&self) -> impl Iterator<Item = EventId> {
-        let (run, each) = match &self.seqs {
-            Seqs::Run(run) => (run.first..run.first + run.count as u64, &[][..]),
-            Seqs::Each(each) => (0..0, &each[..]),
-        };
-        run.chain(each.iter().copied()).map(|seq| EventId { epoch: self.epoch, seq })
-    }
-}
 
 /// One shard's side of the hub.
 pub type EventMailbox = Mailbox<Arc<Event>>;
@@ -413,8 +336,7 @@ impl Order {
     }
 
     fn check_room(&self, hub: &Hub, fresh: &[Submission], with_key: bool) -> Result<(), Refused> {
-        let fresh_bytes: usize =
-            fresh.iter().map(|event| event.draft.size() + event.to.size()).sum();
+        let fresh_bytes: usize = fresh.iter().map(Submission::weight).sum();
         // What waits for the log has its room already.
         let waiting = self.waiting.as_ref();
         let (ahead, ahead_bytes) = waiting.map_or((0, 0), |ahead| (ahead.events, ahead.bytes));
@@ -448,14 +370,23 @@ impl Order {
         submission: Submission,
         now: Instant,
     ) -> OrderedEvent {
-        let Submission { mut to, draft, ttl, retain, key, is_last } = submission;
+        let Submission { mut to, draft, ttl, retain, key, conflate, is_last } = submission;
         self.history.share_names(&mut to);
         let frame = draft.seal(hub.id(seq));
         let expires = ttl.and_then(|ttl| now.checked_add(ttl));
         if let Some(key) = &key {
             self.keys.add(key.clone(), Published { first: seq, count: 1 }, now);
         }
-        let event = Arc::new(Event { seq, to, frame, accepted: now, expires, is_last });
+        let event = Arc::new(Event {
+            seq,
+            to,
+            frame,
+            gzip: Gzip::default(),
+            accepted: now,
+            expires,
+            conflate,
+            is_last,
+        });
         OrderedEvent { event, retain, key }
     }
 

@@ -14,7 +14,7 @@ use super::waiting::WallClock;
 use crate::event::{Destination, Event};
 use crate::history::{Bounds, History, Kept, Retain, kept_bytes};
 use crate::journal::{self, Item, RecordPlace, Recovered};
-use crate::sse::Frame;
+use crate::sse::{Frame, Gzip};
 use crate::topic::Topic;
 
 /// Takes what a log has kept, in its order.
@@ -149,7 +149,16 @@ impl Recovery {
         let (to, frame) = (self.destination(record)?, Frame::from_chunk(record.frame)?);
         let accepted = self.clock.instant(record.accepted_ms);
         let expires = record.expires_ms.map(|ms| self.clock.instant(ms));
-        Some(Event { seq: record.seq, to, frame, accepted, expires, is_last: false })
+        Some(Event {
+            seq: record.seq,
+            to,
+            frame,
+            gzip: Gzip::default(),
+            accepted,
+            expires,
+            conflate: None,
+            is_last: false,
+        })
     }
 
     /// The log has been read. `read_again` shows records by their places, as

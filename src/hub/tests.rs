@@ -1,10 +1,11 @@
 //! Order, all-or-nothing, the ids a publisher is told, and what a key recognises.
 
 use super::*;
+use crate::event::{ALL_NAMES, Destination};
 use crate::history::Limits;
 use crate::history::{PageBounds, Past};
 use crate::journal::{self, Ended, Item, Record, RecordPlace, Recovered, To};
-use crate::sse::Fields;
+use crate::sse::{Draft, Fields, Gzip};
 use crate::topic::{Filter, Topic};
 
 /// A log with the records from `first_seq` to before `next_seq`.
@@ -30,6 +31,7 @@ fn submission(data: &str) -> Submission {
         ttl: None,
         retain: None,
         key: None,
+        conflate: None,
         is_last: false,
     }
 }
@@ -60,7 +62,7 @@ fn publish(hub: &Hub, batch: Vec<Submission>) -> Result<Vec<u64>, Refused> {
 }
 
 fn of(filters: &[Filter]) -> Wants<'_> {
-    Wants { filters, everyone: true }
+    Wants { filters, everyone: true, names: &ALL_NAMES }
 }
 
 #[test]
@@ -85,8 +87,10 @@ fn a_batch_without_room_leaves_no_trace() {
         seq: 0,
         to: Destination::Everyone,
         frame: submission("x").draft.seal_without_id(),
+        gzip: Gzip::default(),
         accepted: Instant::now(),
         expires: None,
+        conflate: None,
         is_last: false,
     }));
     assert_eq!(publish(&hub, vec![keyed("a", "k"), submission("b")]), Err(Refused::Overloaded));

@@ -11,6 +11,9 @@ mod upstream;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+
 pub use cells::{BUCKETS, Cell, Histogram, HistogramSnapshot};
 pub use table::{METRICS, Metric};
 pub use upstream::{Counted, UpstreamMetrics};
@@ -50,6 +53,13 @@ pub struct ShardMetrics {
     pub log_writes: Cell,
     /// How long the disk took for each sync of the log.
     pub log_sync: Histogram<50_000>,
+    /// Reloads of the configuration, by what came of them. Of this and the next two only the main thread
+    /// keeps account.
+    pub config_reloads: [Cell; DONE.len()],
+    /// When the last one was applied, in seconds since 1970; 0 for never.
+    pub config_reloaded_at: Cell,
+    /// Public connections that there may be.
+    pub connections_max: Cell,
     /// Streams opened.
     pub streams_opened: Cell,
     /// Streams closed, by reason.
@@ -60,6 +70,8 @@ pub struct ShardMetrics {
     pub events_delivered: Cell,
     /// Events not written to a matching stream, by reason, each stream counted.
     pub events_dropped: [Cell; Dropped::ALL.len()],
+    /// Events whose place in a ring a newer one has taken, each stream counted.
+    pub events_conflated: Cell,
     /// Gap events sent, by reason.
     pub gaps: [Cell; GapReason::ALL.len()],
     /// Replays that came to an end, by how.
@@ -70,19 +82,16 @@ pub struct ShardMetrics {
     pub publish_requests: [Cell; PUBLISH_CODES.len()],
     /// Decisions that app servers were asked for, by what they were.
     pub auth_requests: [Cell; DECIDED.len()],
+    /// Clients that were refused their stream for what an app server decided, by reason.
+    pub auth_failures: [Cell; AuthFailure::ALL.len()],
     /// Snapshots that app servers were asked for, by what came of it.
-    pub snapshot_fetches: [Cell; FETCHED.len()],
+    pub snapshot_fetches: [Cell; DONE.len()],
     /// Sources, by state.
     pub sources: [Cell; SourceState::ALL.len()],
     /// What sources have read, by what became of it.
     pub source_events: [Cell; SourceEvent::ALL.len()],
     /// Streams that sources have opened.
     pub source_connections: Cell,
-    /// Reloads of the configuration, by how they went. Of this and the next only the main thread keeps
-    /// account.
-    pub config_reloads: [Cell; RELOADED.len()],
-    /// When the last one was applied, in seconds since 1970; 0 for never.
-    pub config_reloaded_at: Cell,
     /// Failed attempts to accept a connection.
     pub accept_errors: Cell,
     /// Connections that were closed for what their client did, by reason.
@@ -146,11 +155,32 @@ const DECIDED: [&str; 3] = ["granted", "denied", "failed"];
 /// A shard that has not turned for this long is broken: its loop turns every second.
 const SILENCE_MS_MAX: u64 = 10_000;
 
-/// How a reload of the configuration goes.
-const RELOADED: [&str; 2] = ["applied", "refused"];
+/// What comes of asking an app server, and of a reload of the configuration.
+const DONE: [&str; 2] = ["ok", "failed"];
 
-/// What comes of asking an app server.
-const FETCHED: [&str; 2] = ["ok", "failed"];
+/// Why a client was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthFailure {
+    /// The app server said no.
+    Denied,
+    /// The app server could not be asked, or said nothing of use.
+    Failed,
+    /// As many clients wait for app servers as may.
+    Busy,
+}
+
+impl AuthFailure {
+    const ALL: [&'static str; 3] = ["denied", "failed", "busy"];
+}
+
+/// What no cell holds: the gateway is asked for it at each scrape.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Whether the gateway takes new streams: what `/readyz` says.
+    pub is_ready: bool,
+    /// How full the fullest mailbox is, from 0 to 1.
+    pub mailbox_fill: f64,
+}
 
 /// How a stream is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,10 +189,12 @@ pub enum Protocol {
     Http1,
     /// HTTP/2: a body inside hyper.
     Http2,
+    /// A long poll, over either.
+    Poll,
 }
 
 impl Protocol {
-    const ALL: [&'static str; 2] = ["http1", "http2"];
+    const ALL: [&'static str; 3] = ["http1", "http2", "poll"];
 }
 
 /// Which listener a connection came through.
@@ -282,12 +314,14 @@ pub enum Closed {
     Stuck,
     /// The client read too slowly where such clients are disconnected.
     Slow,
+    /// It was a long poll, and has its answer.
+    Answered,
 }
 
 impl Closed {
     /// Those of the reasons, and behind them the others.
-    const LABELS: [&'static str; EndReason::ALL.len() + 4] = {
-        let mut labels = ["client"; EndReason::ALL.len() + 4];
+    const LABELS: [&'static str; EndReason::ALL.len() + 5] = {
+        let mut labels = ["client"; EndReason::ALL.len() + 5];
         let mut at = 0;
         while at < EndReason::ALL.len() {
             labels[at] = EndReason::ALL[at].as_str();
@@ -296,6 +330,7 @@ impl Closed {
         labels[Self::Misuse.index()] = "misuse";
         labels[Self::Stuck.index()] = "stuck";
         labels[Self::Slow.index()] = "slow";
+        labels[Self::Answered.index()] = "answered";
         labels
     };
 
@@ -312,6 +347,7 @@ impl Closed {
             Self::Misuse => EndReason::ALL.len() + 1,
             Self::Stuck => EndReason::ALL.len() + 2,
             Self::Slow => EndReason::ALL.len() + 3,
+            Self::Answered => EndReason::ALL.len() + 4,
         }
     }
 }
@@ -319,10 +355,11 @@ impl Closed {
 /// All shards' cells together, and the clock they share.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Those of the shards, and behind them those of the log's thread.
+    /// Those of the shards, and behind them those of all other threads.
     cells: Box<[Arc<ShardMetrics>]>,
     /// In the order of the configuration, which a reload may change.
     upstreams: RwLock<Vec<Arc<Upstream>>>,
+    process: ProcessCollector,
     started: Instant,
 }
 
@@ -342,7 +379,8 @@ impl Metrics {
         started: Instant,
     ) -> Self {
         let cells = (0..=shards).map(|_| Arc::default()).collect();
-        let metrics = Self { cells, upstreams: RwLock::default(), started };
+        let process = ProcessCollector::for_self();
+        let metrics = Self { cells, upstreams: RwLock::default(), process, started };
         metrics.set_upstreams(upstreams);
         metrics
     }
@@ -376,13 +414,8 @@ impl Metrics {
         upstreams.iter().map(|upstream| Arc::clone(&upstream.cells[shard])).collect()
     }
 
-    /// The cells of the main thread: those of the log's thread, of which each writes its own.
-    pub fn main(&self) -> Arc<ShardMetrics> {
-        self.log()
-    }
-
-    /// The cells of the log's thread.
-    pub fn log(&self) -> Arc<ShardMetrics> {
+    /// The cells of the threads that are no shards: the log's and the main one, each with its own.
+    pub fn off_shard(&self) -> Arc<ShardMetrics> {
         self.shard(self.shard_count())
     }
 
@@ -408,8 +441,8 @@ impl Metrics {
     }
 
     /// The Prometheus text format.
-    pub fn render(&self) -> String {
-        render::render(&self.cells, &self.known_upstreams())
+    pub fn render(&self, standing: Standing) -> String {
+        render::render(self, standing)
     }
 }
 
@@ -421,5 +454,9 @@ pub fn list() {
         for (label, values) in metric.labels() {
             println!("    {label}: {}", values.join(", "));
         }
+    }
+    for family in ProcessCollector::for_self().collect() {
+        let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+        println!("{} ({kind})\n    {}", family.name(), family.help());
     }
 }

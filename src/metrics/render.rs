@@ -3,27 +3,43 @@
 use std::sync::Arc;
 
 use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, MetricFamily, MetricType};
 use prometheus::{TextEncoder, proto};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::cells::HistogramSnapshot;
 use super::table::{METRICS, Metric, Source};
-use super::{ShardMetrics, Upstream, UpstreamMetrics};
+use super::{Metrics, ShardMetrics, Standing, Upstream, UpstreamMetrics};
 
-pub(super) fn render(shards: &[Arc<ShardMetrics>], upstreams: &[Arc<Upstream>]) -> String {
-    let families = METRICS.iter().map(|metric| family(metric, shards, upstreams));
+pub(super) fn render(metrics: &Metrics, standing: Standing) -> String {
+    let upstreams = metrics.known_upstreams();
+    let families =
+        METRICS.iter().map(|metric| family(metric, &metrics.cells, &upstreams, standing));
     // The format has no place for one without samples: there are no app servers.
     let mut families: Vec<_> = families.filter(|family| !family.get_metric().is_empty()).collect();
-    families.extend(prometheus::process_collector::ProcessCollector::for_self().collect());
+    families.extend(process(&metrics.process));
     TextEncoder::new()
         .encode_to_string(&families)
         .expect("families from the table have names and samples")
+}
+
+/// What the prometheus crate says of the process, except that it counts whole seconds of CPU time.
+fn process(collector: &ProcessCollector) -> Vec<MetricFamily> {
+    let mut families = collector.collect();
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    let seconds = used.tv_sec as f64 + used.tv_nsec as f64 / 1e9;
+    for cpu in families.iter_mut().filter(|family| family.name() == "process_cpu_seconds_total") {
+        cpu.set_metric(vec![counter(seconds)]);
+    }
+    families
 }
 
 fn family(
     metric: &Metric,
     shards: &[Arc<ShardMetrics>],
     upstreams: &[Arc<Upstream>],
+    standing: Standing,
 ) -> MetricFamily {
     let total = |read: &dyn Fn(&ShardMetrics) -> u64| {
         shards.iter().map(|shard| read(shard)).sum::<u64>() as f64
@@ -32,6 +48,7 @@ fn family(
         Source::BuildInfo => {
             (MetricType::GAUGE, vec![labelled(gauge(1.0), "version", env!("CARGO_PKG_VERSION"))])
         }
+        Source::Standing(read) => (MetricType::GAUGE, vec![gauge(read(&standing))]),
         Source::Gauge(read) => (MetricType::GAUGE, vec![gauge(total(read))]),
         Source::GaugeBy(name, labels, read) => (
             MetricType::GAUGE,
@@ -151,8 +168,10 @@ mod tests {
 
     use std::time::{Duration, Instant};
 
-    use super::super::{Closed, Metrics, Protocol};
+    use super::super::{Closed, Protocol};
     use super::*;
+
+    const READY: Standing = Standing { is_ready: true, mailbox_fill: 0.25 };
 
     #[test]
     fn shards_are_summed_and_labelled() {
@@ -166,15 +185,17 @@ mod tests {
         app[1].count_answer(204, Duration::from_micros(150));
         app[1].count_answer(999, Duration::from_secs(1));
         app[1].count_unanswered();
-        let text = metrics.render();
+        let text = metrics.render(READY);
         for line in [
             "tidegate_upstream_requests_total{code=\"2xx\",upstream=\"app\"} 2",
             "tidegate_upstream_requests_total{code=\"5xx\",upstream=\"app\"} 1",
             "tidegate_upstream_requests_total{code=\"none\",upstream=\"app\"} 1",
             "tidegate_upstream_requests_total{code=\"2xx\",upstream=\"other\"} 0",
-            "tidegate_upstream_duration_seconds_count{upstream=\"app\"} 3",
-            "tidegate_upstream_duration_seconds_bucket{upstream=\"app\",le=\"0.0002\"} 2",
+            "tidegate_upstream_request_seconds_count{upstream=\"app\"} 3",
+            "tidegate_upstream_request_seconds_bucket{upstream=\"app\",le=\"0.0002\"} 2",
             "tidegate_upstream_tunnels{upstream=\"app\"} 0",
+            "tidegate_ready 1",
+            "tidegate_mailbox_fill_ratio 0.25",
             "tidegate_subscribers{protocol=\"http1\"} 7",
             "tidegate_streams_closed_total{reason=\"client\"} 1",
             "tidegate_fanout_seconds_bucket{le=\"0.00005\"} 0",
@@ -188,17 +209,21 @@ mod tests {
 
     #[test]
     fn without_app_servers_nothing_is_said_of_them() {
-        let text = Metrics::new(1, [], Instant::now()).render();
+        let text = Metrics::new(1, [], Instant::now()).render(READY);
         assert!(!text.contains("tidegate_upstream"), "{text}");
     }
 
     #[test]
     fn every_metric_of_the_table_is_rendered_with_help_and_type() {
-        let text = Metrics::new(1, ["app"], Instant::now()).render();
+        let text = Metrics::new(1, ["app"], Instant::now()).render(READY);
         for metric in METRICS {
             assert!(text.contains(&format!("# HELP {} ", metric.name)), "{}", metric.name);
             assert!(text.contains(&format!("# TYPE {} {}", metric.name, metric.kind())));
         }
         assert!(text.contains("process_resident_memory_bytes"));
+        // A test has used some CPU time, and not a whole number of seconds.
+        let cpu = text.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
+        let cpu: f64 = cpu.and_then(|seconds| seconds.parse().ok()).expect("a number");
+        assert!(cpu.fract() > 0.0, "{cpu}");
     }
 }

@@ -3,8 +3,8 @@
 use super::cells::HistogramSnapshot;
 use super::upstream::{CODES, UpstreamMetrics};
 use super::{
-    Closed, CutReason, DECIDED, Dropped, FETCHED, ListenerName, PUBLISH_CODES, Protocol, RELOADED,
-    Replayed, ShardMetrics, SourceEvent, SourceState,
+    AuthFailure, Closed, CutReason, DECIDED, DONE, Dropped, ListenerName, PUBLISH_CODES, Protocol,
+    Replayed, ShardMetrics, SourceEvent, SourceState, Standing,
 };
 use crate::sse::GapReason;
 
@@ -22,6 +22,7 @@ impl Metric {
     pub fn kind(&self) -> &'static str {
         match self.source {
             Source::BuildInfo
+            | Source::Standing(_)
             | Source::Gauge(_)
             | Source::GaugeBy(..)
             | Source::UpstreamGauge(_) => "gauge",
@@ -41,7 +42,9 @@ impl Metric {
             Source::GaugeBy(name, values, _) | Source::CounterBy(name, values, _) => {
                 vec![(name, values)]
             }
-            Source::Gauge(_) | Source::Counter(_) | Source::Histogram(_) => vec![],
+            Source::Standing(_) | Source::Gauge(_) | Source::Counter(_) | Source::Histogram(_) => {
+                vec![]
+            }
             Source::UpstreamGauge(_)
             | Source::UpstreamCounter(_)
             | Source::UpstreamHistogram(_) => {
@@ -58,6 +61,7 @@ type ReadBy = fn(&ShardMetrics, usize) -> u64;
 /// Where a metric's value comes from.
 pub(super) enum Source {
     BuildInfo,
+    Standing(fn(&Standing) -> f64),
     Gauge(Read),
     GaugeBy(&'static str, &'static [&'static str], ReadBy),
     Counter(Read),
@@ -97,8 +101,19 @@ pub const METRICS: &[Metric] = &[
         source: Source::BuildInfo,
     },
     Metric {
+        name: "tidegate_ready",
+        help: "1 while /readyz says ready, 0 while the gateway drains, is overloaded or its event log has \
+               failed: /readyz says which.",
+        source: Source::Standing(|standing| f64::from(u8::from(standing.is_ready))),
+    },
+    Metric {
+        name: "tidegate_mailbox_fill_ratio",
+        help: "How full the fullest shard's mailbox is, from 0 to 1; publishers are refused with 503 at 1.",
+        source: Source::Standing(|standing| standing.mailbox_fill),
+    },
+    Metric {
         name: "tidegate_subscribers",
-        help: "Streams open now, by protocol.",
+        help: "Streams open now, by protocol; a long poll is one until it is answered.",
         source: Source::GaugeBy("protocol", &Protocol::ALL, |shard, index| {
             shard.subscribers[index].get()
         }),
@@ -109,6 +124,12 @@ pub const METRICS: &[Metric] = &[
         source: Source::GaugeBy("listener", &ListenerName::ALL, |shard, index| {
             shard.connections[index].get()
         }),
+    },
+    Metric {
+        name: "tidegate_connections_max",
+        help: "Public connections that there may be: server.connections_max, or what the limit of open \
+               files has room for.",
+        source: Source::Gauge(|shard| shard.connections_max.get()),
     },
     Metric {
         name: "tidegate_topics",
@@ -183,6 +204,12 @@ pub const METRICS: &[Metric] = &[
         source: Source::Counter(|shard| shard.events_delivered.get()),
     },
     Metric {
+        name: "tidegate_events_conflated_total",
+        help: "Events that waited for a stream until a newer one with the same topics and conflation key \
+               took their place. These are no losses.",
+        source: Source::Counter(|shard| shard.events_conflated.get()),
+    },
+    Metric {
         name: "tidegate_events_dropped_total",
         help: "Events that matched a stream and were not written to it: its ring was full (a gap \
                event tells the client), or it closed first.",
@@ -243,22 +270,32 @@ pub const METRICS: &[Metric] = &[
         }),
     },
     Metric {
+        name: "tidegate_auth_failures_total",
+        help: "Clients that were refused their stream, by reason: the app server said no (denied), no \
+               decision could be had of it (failed), or hooks.waiting_max clients were waiting \
+               for one (busy).",
+        source: Source::CounterBy("reason", &AuthFailure::ALL, |shard, index| {
+            shard.auth_failures[index].get()
+        }),
+    },
+    Metric {
         name: "tidegate_snapshot_fetches_total",
         help: "Snapshots that app servers were asked for, by result; streams that share one count once.",
-        source: Source::CounterBy("result", &FETCHED, |shard, index| {
+        source: Source::CounterBy("result", &DONE, |shard, index| {
             shard.snapshot_fetches[index].get()
         }),
     },
     Metric {
         name: "tidegate_config_reloads_total",
-        help: "Reloads of the configuration, by whether it was applied.",
-        source: Source::CounterBy("result", &RELOADED, |shard, index| {
+        help: "Reloads of the configuration (SIGHUP, POST /reload), by result; one that failed has changed \
+               nothing.",
+        source: Source::CounterBy("result", &DONE, |shard, index| {
             shard.config_reloads[index].get()
         }),
     },
     Metric {
         name: "tidegate_config_reload_success_timestamp_seconds",
-        help: "When the configuration was last reloaded and applied; 0 for never.",
+        help: "When a reload of the configuration last succeeded, in seconds since 1970; 0 for never.",
         source: Source::Gauge(|shard| shard.config_reloaded_at.get()),
     },
     Metric {
@@ -310,7 +347,7 @@ pub const METRICS: &[Metric] = &[
         }),
     },
     Metric {
-        name: "tidegate_upstream_duration_seconds",
+        name: "tidegate_upstream_request_seconds",
         help: "From a request to the head of an app server's answer.",
         source: Source::UpstreamHistogram(|upstream| upstream.duration.snapshot()),
     },

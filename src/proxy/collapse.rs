@@ -11,16 +11,19 @@ use std::collections::hash_map::Entry as MapEntry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Response};
-use tokio::sync::watch;
+use http::{Method, Response, StatusCode};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
+use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::headers;
 use super::table::Route;
 use crate::event_stream::check_head;
 use crate::interest::{Interest, Interested};
+use crate::media::{EVENT_STREAM, Range};
 use crate::sse::EventId;
 use crate::topic::Topic;
 
@@ -116,9 +119,18 @@ struct Known {
 
 #[derive(Debug)]
 enum Answered {
-    /// Somebody asks the server right now, and says here if the answer is not for others.
-    NotYet(watch::Receiver<bool>),
+    NotYet(Line),
     Shared(Arc<Shared>),
+}
+
+/// Equal requests, of which one asks the server right now.
+#[derive(Debug)]
+struct Line {
+    /// One permit, for who asks. The others wait for it, first come, first served; it is closed when the
+    /// server has answered.
+    turn: Arc<Semaphore>,
+    /// How many they are.
+    requests: usize,
 }
 
 /// What becomes of a request.
@@ -131,11 +143,13 @@ pub(super) enum Turn<'a> {
     Alone,
 }
 
-/// The one of several equal requests that asks the server.
+/// One of several equal requests: it asks the server, or waits for its turn to.
 pub(super) struct Leader<'a> {
     registry: &'a Registry,
     ask: Ask,
-    others: watch::Sender<bool>,
+    turn: Arc<Semaphore>,
+    /// Whether its turn has come.
+    leads: bool,
 }
 
 /// What a response leads to.
@@ -150,9 +164,8 @@ impl Ask {
     /// What a request for an event stream has in common with others, if its route shares streams.
     pub(super) fn of(route: &Route, head: &Parts) -> Option<Self> {
         let is_for_stream = || {
-            let accepted = head.headers.get_all(ACCEPT).iter();
-            head.method == Method::GET
-                && accepted.filter_map(|value| value.to_str().ok()).any(names_event_stream)
+            let wants = EVENT_STREAM.preference(&head.headers);
+            head.method == Method::GET && wants.by == Range::Named && wants.weight > 0.0
         };
         if !route.rules.collapse || !is_for_stream() {
             return None;
@@ -174,11 +187,6 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
     }
 }
 
-fn names_event_stream(accept: &str) -> bool {
-    let media = |range: &str| range.split(';').next().unwrap_or_default().trim().to_owned();
-    accept.split(',').any(|range| media(range).eq_ignore_ascii_case("text/event-stream"))
-}
-
 /// Takes the key under which a response may be shared off it, which is no business of clients. `None`
 /// if it is not to be shared.
 pub(super) fn take_key<B>(response: &mut Response<B>) -> Option<HeaderValue> {
@@ -188,24 +196,40 @@ pub(super) fn take_key<B>(response: &mut Response<B>) -> Option<HeaderValue> {
     (is_good && is_stream).then_some(key)
 }
 
+/// Whether a server has failed, which says nothing of whether it shares its stream.
+pub(super) fn has_failed(answered: &Result<Exchange, ProxyError>) -> bool {
+    match answered {
+        Ok(Exchange::Response(response)) => {
+            let status = response.status();
+            status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+        }
+        Ok(Exchange::Upgrade(..)) => false,
+        Err(_) => true,
+    }
+}
+
 impl Registry {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Finds a stream for a request, or has it ask the server. Waits while an equal one asks.
-    pub(super) async fn turn(&self, ask: Ask) -> Turn<'_> {
-        loop {
-            let mut leaders = match self.known().look(self, &ask) {
-                Ok(turn) => return turn,
-                Err(leaders) => leaders,
-            };
-            // An error means that the leader has gone: with a stream, or with its client.
-            if let Ok(not_for_others) = leaders.wait_for(|not_for_others| *not_for_others).await
-                && *not_for_others
-            {
-                return Turn::Alone;
+    /// Finds a stream for a request, or has it ask the server. Waits while equal ones ask, but not for longer
+    /// than `longest`: servers may fail one after the other.
+    pub(super) async fn turn(&self, ask: Ask, longest: Duration) -> Turn<'_> {
+        let turn = match self.known().look(&ask) {
+            Ok(turn) => return turn,
+            Err(turn) => turn,
+        };
+        let mut leader = Leader { registry: self, ask, turn, leads: false };
+        let come = timeout(longest, leader.turn.acquire()).await;
+        match come.map(|turn| turn.map(SemaphorePermit::forget)) {
+            Ok(Ok(())) => {
+                leader.leads = true;
+                Turn::Lead(leader)
             }
+            // The server has answered: for all, or for one.
+            Ok(Err(_)) => self.known().join(&leader.ask).map_or(Turn::Alone, Turn::Join),
+            Err(_) => Turn::Alone,
         }
     }
 
@@ -229,20 +253,29 @@ impl Registry {
 }
 
 impl Known {
-    fn look<'a>(
-        &mut self,
-        registry: &'a Registry,
-        ask: &Ask,
-    ) -> Result<Turn<'a>, watch::Receiver<bool>> {
-        match self.asks.get(ask) {
+    /// What becomes of a request at once, or where it waits for its turn, which it is counted for.
+    fn look<'a>(&mut self, ask: &Ask) -> Result<Turn<'a>, Arc<Semaphore>> {
+        let is_full = self.asks.len() >= ENTRIES_MAX;
+        match self.asks.get_mut(ask) {
             Some(Answered::Shared(shared)) => Ok(Turn::Join(shared.seat(false))),
-            Some(Answered::NotYet(leader)) => Err(leader.clone()),
-            None if self.asks.len() >= ENTRIES_MAX => Ok(Turn::Alone),
-            None => {
-                let (others, told) = watch::channel(false);
-                self.asks.insert(ask.clone(), Answered::NotYet(told));
-                Ok(Turn::Lead(Leader { registry, ask: ask.clone(), others }))
+            Some(Answered::NotYet(line)) => {
+                line.requests += 1;
+                Err(Arc::clone(&line.turn))
             }
+            None if is_full => Ok(Turn::Alone),
+            None => {
+                let turn = Arc::new(Semaphore::new(1));
+                let line = Line { turn: Arc::clone(&turn), requests: 1 };
+                self.asks.insert(ask.clone(), Answered::NotYet(line));
+                Err(turn)
+            }
+        }
+    }
+
+    fn join(&self, ask: &Ask) -> Option<Seat> {
+        match self.asks.get(ask)? {
+            Answered::Shared(shared) => Some(shared.seat(false)),
+            Answered::NotYet(_) => None,
         }
     }
 
@@ -290,20 +323,30 @@ impl Leader<'_> {
         let seat = shared.seat(is_new);
         known.asks.insert(self.ask.clone(), Answered::Shared(shared));
         drop(known);
+        self.turn.close();
         if is_new { Found::New(seat) } else { Found::There(seat) }
     }
 
-    /// The answer is for this request only: the others ask for themselves, all at once.
+    /// The server does not share: the others ask for themselves, all at once.
     pub(super) fn keep(self) {
-        self.others.send_replace(true);
+        self.registry.known().asks.remove(&self.ask);
+        self.turn.close();
     }
 }
 
+/// Without an answer, since the server has failed or the client has gone, the next one's turn comes.
 impl Drop for Leader<'_> {
     fn drop(&mut self) {
         let mut known = self.registry.known();
-        if let Some(Answered::NotYet(_)) = known.asks.get(&self.ask) {
+        let Some(Answered::NotYet(line)) = known.asks.get_mut(&self.ask) else { return };
+        if !Arc::ptr_eq(&line.turn, &self.turn) {
+            return; // It has been answered, and is asked for anew.
+        }
+        line.requests -= 1;
+        if line.requests == 0 {
             known.asks.remove(&self.ask);
+        } else if self.leads {
+            line.turn.add_permits(1);
         }
     }
 }

@@ -19,6 +19,7 @@ use super::drain::Drain;
 use super::error::ProxyError;
 use super::group::Limits;
 use super::headers::{self, Forwarding};
+use super::interim::Interims;
 use super::link::Link;
 use super::pool::{ConnectError, Lease, Pools, connect};
 use super::table::Route;
@@ -54,10 +55,12 @@ struct Failure {
 #[derive(Debug)]
 pub struct Asking<'a> {
     pub(super) pools: &'a Rc<Pools>,
-    pub(super) route: &'a Route,
+    pub(super) route: &'a Arc<Route>,
     /// The client's.
     pub(super) head: &'a Parts,
     pub(super) forwarding: Forwarding<'a>,
+    /// Where the client takes interim responses.
+    pub(super) interims: Option<&'a Interims>,
     pub(super) drain: &'a Drain,
     pub(super) metrics: &'a Arc<UpstreamMetrics>,
     /// How long an upgraded connection may be silent.
@@ -255,6 +258,8 @@ impl Attempt<'_> {
         let mut request = self.request(body);
         if link.is_http2() {
             headers::to_http2(&mut request, group.servers[self.at].url.is_tls);
+        } else if let Some(interims) = self.asking.interims {
+            interims.expect(&mut request, self.asking.route);
         }
         let longest = || self.longest(&group.limits);
         let sent = link.send(request, self.activity, longest).await;

@@ -130,7 +130,7 @@ impl Feed {
     }
 
     async fn ask(&self) -> Result<Exchange, ProxyError> {
-        let asking = self.proxy.prepare(&self.head, false, &self.peer)?;
+        let asking = self.proxy.prepare(&self.head, false, &self.peer, None)?;
         asking.ok_or(ProxyError::NoRoute)?.send(None).await
     }
 
@@ -148,6 +148,7 @@ impl Feed {
                 ttl: None,
                 retain: None,
                 key: None,
+                conflate: None,
                 is_last: message.is_none(),
             };
             match self.proxy.hub.publish_to_log(vec![event], Instant::now()).await {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use http::header::{
-    CONNECTION, CONTENT_TYPE, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
     MAX_FORWARDS, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::request::Parts;
@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use super::error::ProxyError;
 use super::table::Route;
 use crate::config::web::{FieldName, FieldValue};
+use crate::media::EVENT_STREAM;
 use crate::net::{Peer, Scheme};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -181,8 +182,7 @@ pub(super) fn to_http2<B>(request: &mut Request<B>, is_tls: bool) {
 
 /// Whether a response is a stream of events.
 pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
-    content_type.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
+    EVENT_STREAM.is_of_body(headers)
 }
 
 /// Makes a server's response one to the client. `upgrade` is the protocol that is switched to.
@@ -200,6 +200,15 @@ pub(super) fn to_client(head: &mut response::Parts, route: &Route, upgrade: Opti
         headers.insert(UPGRADE, protocol);
     }
     head.version = Version::HTTP_11;
+}
+
+/// Makes the fields of a server's interim response (1xx) those of one to the client. What the route adds
+/// belongs to its response. It has no content, and so no length (RFC 9110, 8.6).
+pub(super) fn interim_to_client(headers: &mut HeaderMap, version: Version, route: &Route) {
+    remove(headers, is_hop_by_hop);
+    headers.remove(CONTENT_LENGTH);
+    add_via(headers, version);
+    change(headers, &route.rules.response_remove, &BTreeMap::new());
 }
 
 /// What the server is asked for: always a path, since that is what a server that is no proxy expects.

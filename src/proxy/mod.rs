@@ -20,6 +20,7 @@ mod exchange;
 mod feed;
 mod group;
 mod headers;
+mod interim;
 mod link;
 mod pool;
 mod table;
@@ -30,6 +31,7 @@ pub use collapse::{Reply, Seat};
 pub use download::Download;
 pub use error::ProxyError;
 pub use exchange::{Asking, Exchange};
+pub use interim::Interims;
 pub use tunnel::Tunnel;
 
 use std::cell::Cell;
@@ -167,7 +169,8 @@ impl Proxy {
     }
 
     /// Finds out where a request goes, and makes it one to a server there; `None` if it is for us, and
-    /// answered with 204. `has_body` is whether the request has one.
+    /// answered with 204. `has_body` is whether the request has one. What servers say before they answer goes
+    /// to `interims`, if the client takes that.
     ///
     /// # Errors
     /// There is no such route, or the request is not one to be sent on.
@@ -176,6 +179,7 @@ impl Proxy {
         head: &'a Parts,
         has_body: bool,
         peer: &'a Peer,
+        interims: Option<&'a Interims>,
     ) -> Result<Option<Asking<'a>>, ProxyError> {
         if matches!(head.method, Method::CONNECT | Method::TRACE) {
             return Err(ProxyError::Method(head.method.clone()));
@@ -199,7 +203,16 @@ impl Proxy {
         let upgrade_silence_max = self.plan.tunnel_silence_max;
         let (pools, drain) = (&self.pools, &self.drain);
         let metrics = &self.metrics[route.group.index];
-        Ok(Some(Asking { pools, route, head, forwarding, drain, metrics, upgrade_silence_max }))
+        Ok(Some(Asking {
+            pools,
+            route,
+            head,
+            forwarding,
+            interims,
+            drain,
+            metrics,
+            upgrade_silence_max,
+        }))
     }
 
     /// Sends a request that was [prepared](Self::prepare), or finds it a place with an event stream that
@@ -215,27 +228,25 @@ impl Proxy {
         match Ask::of(asking.route, asking.head).filter(|_| body.is_none()) {
             None => asking.send(body).await.map(Reply::Own),
             // In a box: seldom, and much larger than the rest.
-            Some(ask) => Box::pin(self.share(ask, asking.head.clone(), asking.peer())).await,
+            Some(ask) => Box::pin(self.share(ask, asking)).await,
         }
     }
 
-    async fn share(
-        self: &Rc<Self>,
-        ask: Ask,
-        mut head: Parts,
-        peer: &Peer,
-    ) -> Result<Reply, ProxyError> {
+    async fn share(self: &Rc<Self>, ask: Ask, asking: Asking<'_>) -> Result<Reply, ProxyError> {
+        let (mut head, peer) = (asking.head.clone(), asking.peer());
         // An id of ours says nothing to the server.
         let cursor = head.headers.get(LAST_EVENT_ID).map(|id| Cursor::parse(id.as_bytes()));
         if matches!(cursor, Some(Cursor::At(_))) {
             head.headers.remove(LAST_EVENT_ID);
         }
-        let leader = match self.plan.shared_streams.turn(ask).await {
+        let longest = asking.route.group.limits.response_timeout;
+        let leader = match self.plan.shared_streams.turn(ask, longest).await {
             Turn::Join(seat) => return Ok(Reply::Shared(seat)),
             Turn::Lead(leader) => Some(leader),
             Turn::Alone => None,
         };
-        let asking = self.prepare(&head, false, peer)?.ok_or(ProxyError::NoRoute)?;
+        let asking =
+            self.prepare(&head, false, peer, asking.interims)?.ok_or(ProxyError::NoRoute)?;
         let mut answered = asking.send(None).await;
         let key = match &mut answered {
             Ok(Exchange::Response(response)) => collapse::take_key(response),
@@ -244,7 +255,8 @@ impl Proxy {
         let (leader, key, response) = match (leader, key, answered) {
             (Some(leader), Some(key), Ok(Exchange::Response(response))) => (leader, key, response),
             (leader, _, answered) => {
-                if let Some(leader) = leader {
+                // Where the server has failed, the next one asks, and not all at once.
+                if let Some(leader) = leader.filter(|_| !collapse::has_failed(&answered)) {
                     leader.keep();
                 }
                 return answered.map(Reply::Own);

@@ -16,7 +16,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use super::group::{Group, Limits, Place, Server};
 use super::link::{Link, Sender, share};
 use crate::metrics::{Counted, UpstreamMetrics};
-use crate::net::Transport;
+use crate::net::{Tally, Transport};
 
 /// The connections, by the servers' slots.
 #[derive(Debug)]
@@ -135,7 +135,9 @@ pub(super) async fn connect(
             Some(connectors) => {
                 let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
                 let connector = if is_http2 { &connectors.http2 } else { &connectors.http1 };
-                Transport::Sealed(Box::new(connector.connect(name, socket).await?.into()))
+                Transport::Sealed(Box::new(
+                    connector.connect(name, Tally::new(socket)).await?.into(),
+                ))
             }
         };
         let counted = Counted::new(metrics, |metrics| &metrics.connections);

@@ -13,7 +13,7 @@ use crate::config::web::{HostPattern, has_dot_segments, without_port};
 
 /// All routes.
 #[derive(Debug)]
-pub(super) struct Table(Vec<Route>);
+pub(super) struct Table(Vec<Arc<Route>>);
 
 /// A route and its servers.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Table {
         for (number, route) in routes.iter_mut().enumerate() {
             route.number = number;
         }
-        Self(routes)
+        Self(routes.into_iter().map(Arc::new).collect())
     }
 
     /// The route of a request.
@@ -46,12 +46,12 @@ impl Table {
         host: Option<&str>,
         method: &Method,
         path: &str,
-    ) -> Result<&Route, ProxyError> {
+    ) -> Result<&Arc<Route>, ProxyError> {
         if has_dot_segments(path) {
             return Err(ProxyError::DotSegments);
         }
         let host = host.map(without_port).unwrap_or_default();
-        let matches = |route: &&Route| route.matches(host, method, path);
+        let matches = |route: &&Arc<Route>| route.matches(host, method, path);
         self.0.iter().find(matches).ok_or(ProxyError::NoRoute)
     }
 }

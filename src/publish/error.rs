@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{EVENT_NAME_BYTES_MAX, RETRY_MS_MAX};
+use super::{CONFLATE_KEY_BYTES_MAX, EVENT_NAME_BYTES_MAX, RETRY_MS_MAX};
 use crate::hub::KEY_BYTES_MAX;
 use crate::topic::TopicError;
 
@@ -69,6 +69,8 @@ pub enum Fault {
     Ttl,
     /// An idempotency key is empty, or longer than [`KEY_BYTES_MAX`].
     Key,
+    /// A conflation key is empty, or longer than [`CONFLATE_KEY_BYTES_MAX`].
+    ConflateKey,
     /// A parameter is neither `true` nor `false`.
     Flag,
 }
@@ -113,8 +115,8 @@ impl fmt::Display for Fault {
             Self::UnknownParameter => {
                 write!(
                     f,
-                    "not a parameter of this request: it has `event`, `retry`, `ttl`, `retain` and \
-                     `key`"
+                    "not a parameter of this request: it has `event`, `retry`, `ttl`, `retain`, \
+                     `key` and `conflate`"
                 )
             }
             Self::Ttl => {
@@ -126,6 +128,10 @@ impl fmt::Display for Fault {
             Self::Key => {
                 write!(f, "an idempotency key has at least one byte and at most {KEY_BYTES_MAX}")
             }
+            Self::ConflateKey => write!(
+                f,
+                "a conflation key has at least one byte and at most {CONFLATE_KEY_BYTES_MAX}"
+            ),
             Self::Flag => write!(f, "the value is either `true` or `false`"),
         }
     }

@@ -31,6 +31,8 @@ struct Message<'a> {
     retain: Option<bool>,
     #[serde(borrow, default)]
     key: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    conflate: Option<Text<'a>>,
 }
 
 impl Message<'_> {
@@ -49,6 +51,7 @@ impl Message<'_> {
             ttl: self.ttl.map(|ttl| ttl.0),
             retain: self.retain.unwrap_or_default(),
             key: self.key.map(|key| key.0),
+            conflate: self.conflate.map(|key| key.0),
         };
         submission(to, extras, &data, rules).map_err(in_field)
     }

@@ -25,6 +25,9 @@ use crate::topic::{BROADCAST, Topic};
 /// Longest event name, in bytes.
 pub const EVENT_NAME_BYTES_MAX: usize = 256;
 
+/// Longest conflation key, in bytes.
+pub const CONFLATE_KEY_BYTES_MAX: usize = 256;
+
 /// Longest reconnect delay a publisher may give, a day.
 pub const RETRY_MS_MAX: u64 = 86_400_000;
 
@@ -124,6 +127,7 @@ pub fn parse_raw(
             "ttl" => extras.ttl = Some(ttl(value).map_err(in_field("ttl"))?),
             "retain" => extras.retain = flag(value).map_err(in_field("retain"))?,
             "key" => extras.key = Some(Cow::Owned(value.to_owned())),
+            "conflate" => extras.conflate = Some(Cow::Owned(value.to_owned())),
             _ => return Err(in_field(&name)(Fault::UnknownParameter)),
         }
     }
@@ -140,11 +144,13 @@ pub fn event(
     topic: Topic,
     name: Option<&str>,
     data: &str,
+    conflate: Option<&str>,
     rules: &Rules,
 ) -> Result<Submission, PublishError> {
     let in_field = |(field, fault)| PublishError::new(field, fault);
     check_topic(&topic, rules).map_err(|fault| in_field(("topic", fault)))?;
-    let extras = Extras { event: name.map(Cow::Borrowed), ..Extras::default() };
+    let (event, conflate) = (name.map(Cow::Borrowed), conflate.map(Cow::Borrowed));
+    let extras = Extras { event, conflate, ..Extras::default() };
     let to = Destination::Topics([topic].into());
     submission(to, extras, data, rules).map_err(in_field)
 }
@@ -157,6 +163,7 @@ struct Extras<'a> {
     ttl: Option<Duration>,
     retain: bool,
     key: Option<Cow<'a, str>>,
+    conflate: Option<Cow<'a, str>>,
 }
 
 /// The checks that every way of publishing shares. An error comes with the field it is in.
@@ -166,7 +173,7 @@ fn submission(
     data: &str,
     rules: &Rules,
 ) -> Result<Submission, (&'static str, Fault)> {
-    let Extras { event, retry_ms, ttl, retain, key } = extras;
+    let Extras { event, retry_ms, ttl, retain, key, conflate } = extras;
     let event = event.as_deref().filter(|name| !name.is_empty());
     if let Some(name) = event {
         check_event_name(name, rules).map_err(|fault| ("event", fault))?;
@@ -177,8 +184,12 @@ fn submission(
     if let Some(key) = &key {
         check_key(key.as_bytes()).map_err(|fault| ("key", fault))?;
     }
+    let conflate_bytes = conflate.as_ref().map(|key| key.len());
+    if conflate_bytes.is_some_and(|bytes| !(1..=CONFLATE_KEY_BYTES_MAX).contains(&bytes)) {
+        return Err(("conflate", Fault::ConflateKey));
+    }
     let fields = Fields { event, retry_ms, data };
-    if encoded_len(&fields) + to.size() > rules.event_bytes_max {
+    if encoded_len(&fields) + to.size() + conflate_bytes.unwrap_or(0) > rules.event_bytes_max {
         return Err(("data", Fault::EventTooLarge { max: rules.event_bytes_max }));
     }
     let name = Box::from(event.unwrap_or_default());
@@ -187,7 +198,8 @@ fn submission(
         false => Retain::Keep(name),
     });
     let key = key.map(|key| Key::Event(key.as_bytes().into()));
-    Ok(Submission { to, draft: Draft::new(&fields), ttl, retain, key, is_last: false })
+    let conflate = conflate.map(Into::into);
+    Ok(Submission { to, draft: Draft::new(&fields), ttl, retain, key, conflate, is_last: false })
 }
 
 fn check_key(key: &[u8]) -> Result<(), Fault> {

@@ -15,9 +15,10 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::body::StreamBody;
+use super::framing::Transfer;
 use super::places::{Permit, Places};
+use super::poll::{LongPoll, TurnedAway};
 use super::streams::Streams;
-use super::subscriber::Framing;
 use super::{Lifecycle, LifecycleWatch};
 use crate::config::Config;
 use crate::config::web::Network;
@@ -28,8 +29,8 @@ use crate::http::{
     serve,
 };
 use crate::metrics::{Protocol, ShardMetrics};
-use crate::net::{self, Peer, Scheme, Transport, proxy_protocol};
-use crate::proxy::Proxy;
+use crate::net::{self, Peer, Scheme, Tally, Transport, proxy_protocol};
+use crate::proxy::{Interims, Proxy};
 use crate::settings::SettingsWatch;
 use crate::subscribe::{Routes, Subscription};
 use crate::tls::ServerTls;
@@ -226,7 +227,7 @@ async fn handshake(
     acceptor: TlsAcceptor,
     longest: Duration,
 ) -> Option<Transport> {
-    match timeout(longest, acceptor.accept(stream)).await {
+    match timeout(longest, acceptor.accept(Tally::new(stream))).await {
         Ok(Ok(stream)) => Some(Transport::Sealed(Box::new(stream.into()))),
         Ok(Err(error)) => {
             tracing::debug!(%error, "a TLS handshake failed");
@@ -277,18 +278,30 @@ impl Handler for Public {
         head: Parts,
         body: &mut RequestBody,
         peer: &Peer,
+        interims: Option<&Interims>,
     ) -> Answer<StreamBody> {
         let ways = Rc::clone(&self.ways.borrow());
         if let Some(found) = ways.routes.find(&head) {
-            return public::subscribe(&found, &head, body, &ways.hooks, &self.metrics).await;
+            let answer = public::subscribe(&found, &head, body, &ways.hooks, &self.metrics).await;
+            return match answer {
+                Answer::Stream(subscription) if subscription.poll.is_some() => {
+                    let fields = subscription.fields.clone();
+                    let poll = LongPoll::new(Rc::clone(&self.streams), subscription);
+                    Answer::Response(match poll {
+                        Ok(poll) => public::poll_answer(poll.await, &fields),
+                        Err(TurnedAway { retry_ms }) => public::poll_later(retry_ms, &fields),
+                    })
+                }
+                answer => answer,
+            };
         }
-        public::forward(&ways.proxy, &ways.routes, &head, body, peer).await
+        public::forward(&ways.proxy, &ways.routes, &head, body, peer, interims).await
     }
 
     fn open(&self, subscription: Subscription) -> Response<StreamBody> {
         let fields = subscription.fields.clone();
         let streams = Rc::clone(&self.streams);
-        let body = StreamBody::open(streams, subscription, Framing::Bare, Protocol::Http2);
+        let body = StreamBody::open(streams, subscription, Transfer::Bare, Protocol::Http2);
         public::stream_head(body, &fields)
     }
 }

@@ -1,4 +1,5 @@
-//! Audiences: the streams of one shard and one route that have the same subscription set. Everything that depends
+//! Audiences: the streams of one shard and one route that have the same subscription set, of topics and of
+//! names. Everything that depends
 //! only on what was asked for (matching, the log of pending events, the concatenated buffers) is
 //! done once an audience and not once a stream.
 
@@ -7,15 +8,33 @@ use std::rc::Rc;
 
 use slab::Slab;
 
+use super::framing::{Framing, Writer};
 use super::index::{AudienceKey, Index};
 use super::log::Log;
 use super::ring::RingBounds;
-use crate::event::{Destination, Event};
+use crate::event::{Destination, Event, EventNames};
 use crate::history::Wants;
 use crate::subscribe::RouteId;
 use crate::topic::Filter;
 
 pub(super) type StreamKey = usize;
+
+/// What the streams of an audience have asked for.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct Selection {
+    /// Events to these topics,
+    pub(super) filters: Box<[Filter]>,
+    /// with these names.
+    pub(super) names: EventNames,
+}
+
+impl Selection {
+    /// Everything that goes to these topics.
+    #[cfg(any(test, feature = "bench"))]
+    pub(super) fn all_of(filters: impl Into<Box<[Filter]>>) -> Self {
+        Self { filters: filters.into(), names: EventNames::default() }
+    }
+}
 
 /// What differs between audiences with the same filters. Here and not only with the route, since every
 /// delivery looks at it.
@@ -25,12 +44,14 @@ pub(super) struct Kind {
     pub(super) route: RouteId,
     /// Whether they get what goes to everyone.
     pub(super) broadcast: bool,
+    /// Whether they are told the topic of each event.
+    pub(super) tells_topics: bool,
     /// What may wait in its log, and in the ring of one of its streams.
     pub(super) bounds: RingBounds,
 }
 
 pub(super) struct Audience {
-    filters: Rc<[Filter]>,
+    selection: Rc<Selection>,
     pub(super) kind: Kind,
     /// What not every member has been sent.
     pub(super) log: Log,
@@ -51,7 +72,18 @@ pub(super) struct Audience {
 impl Audience {
     /// What its streams get.
     pub(super) fn wants(&self) -> Wants<'_> {
-        Wants { filters: &self.filters, everyone: self.kind.broadcast }
+        let Selection { filters, names } = &*self.selection;
+        Wants { filters, everyone: self.kind.broadcast, names }
+    }
+
+    /// What writes its events in one form.
+    pub(super) fn writer(&self, framing: Framing) -> Writer {
+        Writer { framing, told: self.told() }
+    }
+
+    /// What its streams want, if they are told each event's topic.
+    pub(super) fn told(&self) -> Option<Rc<Selection>> {
+        self.kind.tells_topics.then(|| Rc::clone(&self.selection))
     }
 
     /// Has every member visited. Those not yet visited in a round that is under way come first.
@@ -108,20 +140,20 @@ pub(super) struct Audiences {
     /// Boxed: with many topics there is one for nearly every stream, and a table that grows by copying
     /// itself leaves holes of its own size in the heap.
     slab: Slab<Box<Audience>>,
-    by_filters: HashMap<RouteId, HashMap<Rc<[Filter]>, AudienceKey>>,
+    by_selection: HashMap<RouteId, HashMap<Rc<Selection>, AudienceKey>>,
     index: Index,
 }
 
 impl Audiences {
-    /// The audience of this kind with these filters, made if there is none.
-    pub(super) fn find_or_make(&mut self, kind: Kind, filters: Box<[Filter]>) -> AudienceKey {
-        let of_route = self.by_filters.entry(kind.route).or_default();
-        if let Some(&key) = of_route.get(&*filters) {
+    /// The audience of this kind that asks for this, made if there is none.
+    pub(super) fn find_or_make(&mut self, kind: Kind, selection: Selection) -> AudienceKey {
+        let of_route = self.by_selection.entry(kind.route).or_default();
+        if let Some(&key) = of_route.get(&selection) {
             return key;
         }
-        let filters: Rc<[Filter]> = filters.into();
+        let selection = Rc::new(selection);
         let key = self.slab.insert(Box::new(Audience {
-            filters: Rc::clone(&filters),
+            selection: Rc::clone(&selection),
             kind,
             log: Log::default(),
             members: Vec::new(),
@@ -131,10 +163,10 @@ impl Audiences {
             queued: false,
             last_matched: 0,
         }));
-        for filter in &*filters {
+        for filter in &selection.filters {
             self.index.add(filter, key);
         }
-        of_route.insert(filters, key);
+        of_route.insert(selection, key);
         key
     }
 
@@ -142,11 +174,11 @@ impl Audiences {
     pub(super) fn remove(&mut self, key: AudienceKey) {
         let audience = self.slab.remove(key);
         debug_assert!(audience.members.is_empty());
-        for filter in &*audience.filters {
+        for filter in &audience.selection.filters {
             self.index.remove(filter, key);
         }
-        if let Some(of_route) = self.by_filters.get_mut(&audience.kind.route) {
-            of_route.remove(&audience.filters);
+        if let Some(of_route) = self.by_selection.get_mut(&audience.kind.route) {
+            of_route.remove(&audience.selection);
         }
         if self.slab.is_empty() {
             *self = Self::default();
@@ -157,7 +189,9 @@ impl Audiences {
     pub(super) fn matching(&mut self, event: &Event, matching: &mut Vec<AudienceKey>) {
         match &event.to {
             Destination::Everyone => {
-                let wanting = self.slab.iter().filter(|(_, audience)| audience.kind.broadcast);
+                let wanting = self.slab.iter().filter(|(_, audience)| {
+                    audience.kind.broadcast && audience.selection.names.have(event)
+                });
                 matching.extend(wanting.map(|(key, _)| key));
             }
             Destination::Topics(topics) => {
@@ -166,7 +200,9 @@ impl Audiences {
                         let audience = &mut self.slab[key];
                         if audience.last_matched != event.seq {
                             audience.last_matched = event.seq;
-                            matching.push(key);
+                            if audience.selection.names.have(event) {
+                                matching.push(key);
+                            }
                         }
                     });
                 }
@@ -233,7 +269,7 @@ mod tests {
         ) {
             let mut audiences = Audiences::default();
             let filters = [Filter::parse("t").unwrap()];
-            let key = audiences.find_or_make(super::super::testing::kind(), filters.into());
+            let key = audiences.find_or_make(super::super::testing::kind(), Selection::all_of(filters));
             let audience = &mut audiences[key];
             let mut pending = BTreeSet::new();
             let mut joined = 0;
@@ -272,10 +308,27 @@ mod tests {
     fn an_event_with_two_matching_topics_is_matched_once() {
         let mut audiences = Audiences::default();
         let filters = ["a", "b", "*"].map(|text| Filter::parse(text).unwrap());
-        let key = audiences.find_or_make(super::super::testing::kind(), filters.into());
+        let key = audiences.find_or_make(super::super::testing::kind(), Selection::all_of(filters));
         let mut matching = Vec::new();
         let event = super::super::testing::event_to(1, &["a", "b"]);
         audiences.matching(&event, &mut matching);
         assert_eq!(matching, [key]);
+    }
+
+    #[test]
+    fn an_audience_hears_of_the_names_that_it_has_asked_for() {
+        let mut audiences = Audiences::default();
+        let mut audience = |names: &[&str]| {
+            let filters = Box::from([Filter::parse("a").unwrap()]);
+            let names = EventNames::only(names.iter().map(|&name| name.into()).collect());
+            audiences.find_or_make(super::super::testing::kind(), Selection { filters, names })
+        };
+        let (unnamed, other) = (audience(&["message", "x"]), audience(&["x"]));
+        assert_eq!(audience(&["x", "message", "x"]), unnamed);
+        let event = super::super::testing::event_to(1, &["a"]);
+        let mut matching = Vec::new();
+        audiences.matching(&event, &mut matching);
+        assert_eq!(matching, [unnamed]);
+        assert_ne!(unnamed, other);
     }
 }

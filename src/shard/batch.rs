@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::framing::{Framing, Writer};
 use super::index::AudienceKey;
 use super::log::Log;
-use super::subscriber::Framing;
 use crate::metrics::ShardMetrics;
 
 /// Buffers kept at a time. Streams of one audience differ in framing and in how far they are.
@@ -32,17 +32,16 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    fn fill(&mut self, log: &Log, upto: u64) {
+    fn fill(&mut self, log: &Log, upto: u64, writer: &Writer) {
         self.bytes.clear();
         self.ends.clear();
         self.wanted = upto;
         self.to = self.from;
         for event in log.from(self.from).take((upto - self.from) as usize) {
-            let frame = self.framing.of(&event.frame);
-            if self.to > self.from && self.bytes.len() + frame.len() > BATCH_BYTES {
+            if self.to > self.from && self.bytes.len() + writer.len(event) > BATCH_BYTES {
                 break;
             }
-            self.bytes.extend_from_slice(frame);
+            writer.append(event, &mut self.bytes);
             self.ends.push(self.bytes.len());
             self.to += 1;
         }
@@ -125,21 +124,21 @@ impl Batches {
         log: &Log,
         from: u64,
         upto: u64,
-        framing: Framing,
+        writer: &Writer,
     ) -> &Batch {
         let found = self.batches.iter().position(|batch| {
             batch.audience == audience
                 && batch.from == from
                 && batch.wanted == upto
-                && batch.framing == framing
+                && batch.framing == writer.framing
                 && !batch.ends.is_empty()
         });
         let index = found.unwrap_or_else(|| {
             let index = self.oldest;
             self.oldest = (index + 1) % BATCHES;
             let batch = &mut self.batches[index];
-            (batch.audience, batch.from, batch.framing) = (audience, from, framing);
-            batch.fill(log, upto);
+            (batch.audience, batch.from, batch.framing) = (audience, from, writer.framing);
+            batch.fill(log, upto, writer);
             index
         });
         &self.batches[index]
@@ -158,9 +157,17 @@ impl Batches {
 mod tests {
     //! What is in a buffer, where a short write cuts it, and when it is shared.
 
+    use super::super::framing::Transfer;
     use super::super::ring::RingBounds;
     use super::super::testing::event;
     use super::*;
+
+    const CHUNKED: &Writer = &plain(Transfer::Chunked);
+    const BARE: &Writer = &plain(Transfer::Bare);
+
+    const fn plain(transfer: Transfer) -> Writer {
+        Writer { framing: Framing { transfer, gzip: false }, told: None }
+    }
 
     fn log(sizes: &[usize]) -> Log {
         let mut log = Log::default();
@@ -173,7 +180,7 @@ mod tests {
     #[test]
     fn a_short_write_is_cut_at_the_right_frame() {
         let (log, mut batches) = (log(&[10, 20, 30]), Batches::default());
-        let batch = batches.get(0, &log, 0, 3, Framing::Chunked);
+        let batch = batches.get(0, &log, 0, 3, CHUNKED);
         let ends: Vec<_> = [0, 1, 2]
             .map(|position| log.at(position).frame.size())
             .iter()
@@ -192,16 +199,16 @@ mod tests {
     #[test]
     fn a_buffer_is_shared_by_streams_with_the_same_range_and_framing() {
         let (log, mut batches) = (log(&[1, 1, 1]), Batches::default());
-        let first = std::ptr::from_ref(batches.get(0, &log, 1, 3, Framing::Chunked));
-        assert_eq!(std::ptr::from_ref(batches.get(0, &log, 1, 3, Framing::Chunked)), first);
-        assert_ne!(std::ptr::from_ref(batches.get(0, &log, 1, 3, Framing::Bare)), first);
-        assert_ne!(std::ptr::from_ref(batches.get(1, &log, 1, 3, Framing::Chunked)), first);
+        let first = std::ptr::from_ref(batches.get(0, &log, 1, 3, CHUNKED));
+        assert_eq!(std::ptr::from_ref(batches.get(0, &log, 1, 3, CHUNKED)), first);
+        assert_ne!(std::ptr::from_ref(batches.get(0, &log, 1, 3, BARE)), first);
+        assert_ne!(std::ptr::from_ref(batches.get(1, &log, 1, 3, CHUNKED)), first);
     }
 
     #[test]
     fn a_buffer_is_bounded_but_holds_at_least_one_event() {
         let (log, mut batches) = (log(&[40_000, 40_000, 100_000]), Batches::default());
-        assert_eq!(batches.get(0, &log, 0, 3, Framing::Chunked).to, 1);
-        assert_eq!(batches.get(0, &log, 2, 3, Framing::Chunked).to, 3);
+        assert_eq!(batches.get(0, &log, 0, 3, CHUNKED).to, 1);
+        assert_eq!(batches.get(0, &log, 2, 3, CHUNKED).to, 3);
     }
 }

@@ -12,14 +12,14 @@ use std::time::Instant;
 use http::HeaderMap;
 use tokio::runtime::{self, Runtime};
 
-use super::audience::{Audiences, Kind};
+use super::audience::{Audiences, Kind, Selection};
+use super::framing::Transfer;
 use super::index::AudienceKey;
 use super::places::Places;
 use super::ring::{self, RingBounds};
 use super::streams::Streams;
-use super::subscriber::Framing;
 use crate::config::schema::Config;
-use crate::event::Event;
+use crate::event::{Event, EventNames};
 use crate::history::Bounds;
 use crate::hub::{EventMailbox, Hub, KeyBounds, Refused, Submission};
 use crate::metrics::{ListenerName, ShardMetrics};
@@ -38,8 +38,8 @@ impl Matcher {
     /// Adds a subscription set, which becomes an audience unless it is one.
     pub fn subscribe(&mut self, filters: Box<[Filter]>) {
         let bounds = RingBounds { frames_max: 256, bytes_max: 1 << 20 };
-        let kind = Kind { route: RouteId::default(), broadcast: true, bounds };
-        self.audiences.find_or_make(kind, filters);
+        let kind = Kind { route: RouteId::default(), broadcast: true, tells_topics: false, bounds };
+        self.audiences.find_or_make(kind, Selection::all_of(filters));
     }
 
     /// How many audiences `event` goes to. An audience remembers the `seq` that it last matched, so
@@ -62,7 +62,7 @@ impl Ring {
 
     /// Appends an event and returns how many had to go for it.
     pub fn push(&mut self, event: Arc<Event>) -> u64 {
-        self.0.push(event)
+        self.0.push(event).dropped
     }
 
     /// Takes the oldest event, after the loss that a gap would tell of.
@@ -120,9 +120,12 @@ impl Fanout {
         let subscription = Subscription {
             route: RouteId::default(),
             filters,
+            names: EventNames::default(),
             cursor: Cursor::Live,
             limit: None,
             max_duration: None,
+            poll: None,
+            gzip: false,
             fields: HeaderMap::new(),
             interest: None,
             access: None,
@@ -131,7 +134,7 @@ impl Fanout {
         };
         let permit = self.places.take(Ipv4Addr::LOCALHOST.into());
         let permit = permit.expect("addresses are not counted here");
-        self.streams.open_socket(socket, subscription, Framing::Chunked, permit)
+        self.streams.open_socket(socket, subscription, Transfer::Chunked, permit)
     }
 
     /// Orders a batch and puts it into the mailbox, as a publisher's request does.

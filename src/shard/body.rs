@@ -12,9 +12,10 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame};
 
 use super::audience::StreamKey;
+use super::framing::Transfer;
 use super::replay::Next;
 use super::streams::Streams;
-use super::subscriber::{Framing, Phase, Sink};
+use super::subscriber::{Phase, Sink};
 use crate::metrics::{Closed, Protocol};
 use crate::sse::EndReason;
 use crate::subscribe::Subscription;
@@ -36,10 +37,10 @@ impl StreamBody {
     pub(super) fn open(
         streams: Rc<RefCell<Streams>>,
         subscription: Subscription,
-        framing: Framing,
+        transfer: Transfer,
         protocol: Protocol,
     ) -> Self {
-        let (key, generation) = streams.borrow_mut().open_body(subscription, framing, protocol);
+        let (key, generation) = streams.borrow_mut().open_body(subscription, transfer, protocol);
         Self { streams, key, generation, finished: false }
     }
 }
@@ -87,7 +88,6 @@ impl Streams {
             return Poll::Ready(None);
         }
         self.owe_gap_if_lost(key);
-        let framing = self.subscribers[key].framing;
         if let Some(piece) = self.pull_large(key) {
             return Poll::Ready(Some(piece));
         }
@@ -96,7 +96,7 @@ impl Streams {
         while bytes.is_empty() || bytes.len() < PULL_BYTES {
             self.take_from_ring(key, 1);
             let Some(event) = self.taken.pop() else { break };
-            bytes.extend_from_slice(framing.of(&event.frame));
+            self.writer(key).append(&event, &mut bytes);
             self.delivered(event.accepted);
             self.sent_from_ring(key, &[event]);
         }
@@ -149,7 +149,10 @@ impl Streams {
             && self.backlog(key).replay.is_some()
         {
             match self.next_of_past(key) {
-                Next::Control(control) => bytes.extend_from_slice(&control),
+                Next::Gap(gap, told_at) => {
+                    bytes.extend_from_slice(&self.tell_gap(key, &gap, told_at));
+                }
+                Next::Cursor(seq) => bytes.extend_from_slice(&self.tell_cursor(key, seq)),
                 Next::Page(page, frames) => {
                     bytes.extend_from_slice(page.first(frames));
                     self.advance_in_past(key, &page, frames);

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::ring::Displaced;
 use super::streams::Streams;
 use super::subscriber::Sink;
 use super::sweep::SLICE;
@@ -82,9 +83,12 @@ impl Streams {
                 let backlog = subscriber.backlog.as_mut();
                 let ring = backlog.and_then(|backlog| backlog.ring.as_mut());
                 let ring = ring.expect("a stream that is behind has a ring");
-                let dropped = ring.push(Arc::clone(&event));
+                let Displaced { dropped, conflated } = ring.push(Arc::clone(&event));
                 self.metrics.ring_frames.add(1);
-                self.metrics.ring_frames.sub(dropped);
+                if conflated > 0 {
+                    self.metrics.events_conflated.add(conflated);
+                }
+                self.metrics.ring_frames.sub(dropped + conflated);
                 if dropped > 0 {
                     match self.routes[audience.kind.route].slow {
                         Slow::DropOldest => {

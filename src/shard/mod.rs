@@ -20,6 +20,7 @@ mod batch;
 pub mod bench;
 mod body;
 mod deliver;
+mod framing;
 mod index;
 mod log;
 #[cfg(test)]
@@ -31,6 +32,7 @@ mod model_tests;
 mod open;
 mod pages;
 mod places;
+mod poll;
 mod poll_set;
 mod replay;
 mod ring;
@@ -61,9 +63,9 @@ use tokio::time::{sleep, timeout};
 use self::accept::{Acceptor, Public, Ways};
 pub use self::addresses::Addresses;
 use self::adopt::Adopting;
+use self::framing::Transfer;
 use self::places::{Permit, Places};
 use self::streams::Streams;
-use self::subscriber::Framing;
 use crate::hook::{Revocation, Revocations};
 use crate::http::{Handler, Takeover};
 use crate::hub::{EventMailbox, Hub};
@@ -257,14 +259,14 @@ impl<H: Handler> Shard<H> {
 /// now on.
 fn open_stream(streams: &Rc<RefCell<Streams>>, takeover: Takeover, permit: Permit) {
     let Takeover { transport, subscription, version } = takeover;
-    let framing = Framing::over(version);
+    let transfer = Transfer::over(version);
     let opened = match transport {
         Transport::Plain(socket) => socket.into_std().and_then(|socket| {
-            streams.borrow_mut().open_socket(socket, *subscription, framing, permit)
+            streams.borrow_mut().open_socket(socket, *subscription, transfer, permit)
         }),
         sealed @ Transport::Sealed(_) => {
             let streams = Rc::clone(streams);
-            let serving = sealed::serve(streams, sealed, *subscription, framing, permit);
+            let serving = sealed::serve(streams, sealed, *subscription, transfer, permit);
             tokio::task::spawn_local(serving);
             Ok(())
         }

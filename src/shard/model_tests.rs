@@ -2,7 +2,7 @@
 //! events arrive in increasing id order, each at most once; every matching event between two received
 //! ids was delivered or lies inside a declared gap.*
 //!
-//! Several shards, streams that read and streams that do not, clients that leave and come back to any
+//! Several shards, streams that read and streams that do not, long polls, clients that leave and come back to any
 //! shard with their cursor, histories that forget, retained values, restarts with another epoch; all
 //! in one thread, so that a seed gives the same steps again:
 //!
@@ -10,19 +10,22 @@
 //! MODEL_SEED=7 MODEL_STEPS=1000000 cargo test --profile fast --lib bold_sentence -- --nocapture
 //! ```
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use flate2::write::GzDecoder;
 use http::HeaderMap;
 
 use super::audience::StreamKey;
+use super::framing::Transfer;
+use super::poll::Asked;
 use super::streams::Streams;
-use super::subscriber::Framing;
 use crate::config::schema::{Config, Slow};
 use crate::config::units::Bytes;
-use crate::event::Destination;
+use crate::event::{Destination, EventNames};
 use crate::history::{Bounds, Limits, Retain};
 use crate::hub::{EventMailbox, Hub, KeyBounds, Submission};
 use crate::metrics::{Protocol, ShardMetrics};
@@ -32,7 +35,11 @@ use crate::topic::{Filter, Topic};
 
 const SHARDS: usize = 2;
 const CLIENTS: usize = 24;
+/// The last of them poll.
+const POLLERS: usize = 8;
 const TOPICS: [&str; 7] = ["a", "b", "c", "x.1", "x.2", "x.1.y", "z.9"];
+/// `message` is none.
+const NAMES: [&str; 3] = ["message", "n1", "n2"];
 const FILTERS: [&str; 8] = ["a", "b", "c", "x.1", "x.*", "x.>", ">", "z.*"];
 
 /// One incarnation of the gateway.
@@ -40,9 +47,17 @@ struct Gateway {
     epoch: Epoch,
     hub: Arc<Hub>,
     shards: Vec<Streams>,
-    /// Where every event went; the first has `seq` 1.
-    truth: Vec<Destination>,
+    /// What every event was; the first has `seq` 1.
+    truth: Vec<Published>,
     seen: Seen,
+}
+
+/// What there is to know of an event.
+#[derive(Clone)]
+struct Published {
+    to: Destination,
+    name: &'static str,
+    conflate: Option<Box<str>>,
 }
 
 /// What has happened, to be sure that something has.
@@ -54,19 +69,31 @@ struct Seen {
     gaps: usize,
     resumed: usize,
     restarts: usize,
+    polls: usize,
 }
 
 /// What a client has, and what it has been told.
 struct Client {
-    filters: Box<[Filter]>,
+    wishes: Wishes,
     cursor: Option<EventId>,
+    polls: bool,
     stream: Option<Stream>,
+}
+
+/// What a client wants: of what goes to these, events with one of these names, if there are any.
+struct Wishes {
+    filters: Box<[Filter]>,
+    names: Vec<&'static str>,
 }
 
 struct Stream {
     shard: usize,
     key: StreamKey,
     generation: u32,
+    /// It is a poll.
+    asked: Option<Asked>,
+    /// It is compressed.
+    gzip: Option<GzDecoder<Vec<u8>>>,
     /// `seq` of the last event received.
     last: u64,
     /// `seq` of the last id received: a cursor never passes what is yet to come.
@@ -113,19 +140,22 @@ fn gateway(rng: &mut Rng) -> Gateway {
 impl Gateway {
     fn publish(&mut self, rng: &mut Rng) {
         let events = 1 + rng.usize(0..4) * rng.usize(0..4);
-        let batch: Vec<_> = (0..events).map(|_| submission(rng)).collect();
-        let to: Vec<_> = batch.iter().map(|event| event.to.clone()).collect();
+        let (batch, truth): (Vec<_>, Vec<_>) = (0..events).map(|_| submission(rng)).unzip();
         // A full mailbox or too many retained values refuse the whole batch.
         if self.hub.publish(batch, None, Instant::now()).is_ok() {
-            self.seen.published += to.len();
-            self.truth.extend(to);
+            self.seen.published += truth.len();
+            self.truth.extend(truth);
         } else {
             self.seen.refused += 1;
         }
     }
 
-    fn wanted(&self, filters: &[Filter], seq: u64) -> bool {
-        match &self.truth[seq as usize - 1] {
+    fn wanted(&self, Wishes { filters, names }: &Wishes, seq: u64) -> bool {
+        let Published { to, name, .. } = &self.truth[seq as usize - 1];
+        if !names.is_empty() && !names.contains(name) {
+            return false;
+        }
+        match to {
             Destination::Everyone => true,
             Destination::Topics(topics) => {
                 topics.iter().any(|topic| filters.iter().any(|filter| filter.matches(topic)))
@@ -142,22 +172,32 @@ impl Gateway {
             Some(id) => Cursor::At(id),
             None => Cursor::Live,
         };
-        let filters = client.filters.clone();
+        let Wishes { filters, names } = &client.wishes;
+        let names = names.iter().map(|&name| name.into()).collect::<Vec<_>>();
         let subscription = Subscription {
             route: RouteId::default(),
-            filters,
+            filters: filters.clone(),
+            names: if names.is_empty() { EventNames::default() } else { EventNames::only(names) },
             cursor,
             limit: None,
             max_duration: None,
+            // Some are over at once, and have to have the cursor right.
+            poll: client.polls.then(|| Duration::from_secs(1_000_000) * u32::from(rng.bool())),
+            gzip: rng.bool(),
             fields: HeaderMap::new(),
             interest: None,
             access: None,
             opening: Opening::Plain,
             grant: None,
         };
+        let gzip = subscription.gzip.then(|| GzDecoder::new(Vec::new()));
         let shard = rng.usize(..SHARDS);
         let streams = &mut self.shards[shard];
-        let (key, generation) = streams.open_body(subscription, Framing::Bare, Protocol::Http2);
+        let asked = client.polls.then(|| streams.open_poll(subscription.clone()).expect("let in"));
+        let (key, generation) = match &asked {
+            Some(asked) => (asked.key, asked.generation),
+            None => streams.open_body(subscription, Transfer::Bare, Protocol::Http2),
+        };
         let from = match cursor {
             Cursor::At(id) if id.epoch == self.epoch && id.seq <= streams.applied => id.seq,
             _ => streams.applied,
@@ -168,6 +208,8 @@ impl Gateway {
             shard,
             key,
             generation,
+            asked,
+            gzip,
             last: 0,
             cursor: 0,
             covered: from,
@@ -181,9 +223,22 @@ impl Gateway {
         let Some(stream) = &client.stream else { return false };
         let (shard, key, generation) = (stream.shard, stream.key, stream.generation);
         let mut cx = Context::from_waker(Waker::noop());
+        if let Some(asked) = &stream.asked {
+            let Poll::Ready(text) = self.shards[shard].answer_poll(asked, &mut cx) else {
+                return false;
+            };
+            self.take_answer(client, &text);
+            client.stream = None;
+            return true;
+        }
         match self.shards[shard].pull(key, generation, &mut cx) {
             Poll::Ready(Some(bytes)) => {
-                let text = String::from_utf8(bytes.to_vec()).unwrap();
+                let mut text = bytes.to_vec();
+                if let Some(gzip) = client.stream.as_mut().and_then(|stream| stream.gzip.as_mut()) {
+                    gzip.write_all(&bytes).and_then(|()| gzip.flush()).unwrap();
+                    text = std::mem::take(gzip.get_mut());
+                }
+                let text = String::from_utf8(text).unwrap();
                 for block in text.split_terminator("\n\n") {
                     self.seen.received += usize::from(block.contains("\ndata: x"));
                     self.seen.gaps += usize::from(block.contains("event: gap"));
@@ -196,6 +251,29 @@ impl Gateway {
         }
     }
 
+    /// An answer says what a stream would have: a gap, events, and where the cursor is then.
+    fn take_answer(&mut self, client: &mut Client, text: &str) {
+        let answer: serde_json::Value = serde_json::from_str(text).unwrap();
+        let seq = |id: &serde_json::Value| match Cursor::parse(id.as_str()?.as_bytes()) {
+            Cursor::At(id) => Some(id.seq),
+            _ => None,
+        };
+        let gap = &answer["gap"];
+        if let (Some(stream), Some(to)) = (&mut client.stream, seq(&gap["to"])) {
+            stream.gaps.push((seq(&gap["after"]).unwrap_or(0), to));
+            self.seen.gaps += 1;
+        }
+        for event in answer["events"].as_array().unwrap() {
+            let (id, data) = (event["id"].as_str().unwrap(), event["data"].as_str().unwrap());
+            let name = event["event"].as_str().map(|name| format!("event: {name}\n"));
+            let name = name.unwrap_or_default();
+            self.take(client, &format!("id: {id}\n{name}data: {data}"));
+            self.seen.received += 1;
+        }
+        self.take(client, &format!("id: {}", answer["cursor"].as_str().unwrap()));
+        self.seen.polls += 1;
+    }
+
     fn take(&self, client: &mut Client, block: &str) {
         let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
         let id = field("id: ").map(|id| match Cursor::parse(id.as_bytes()) {
@@ -206,14 +284,15 @@ impl Gateway {
             assert_eq!(id.epoch, self.epoch);
             client.cursor = Some(id);
         }
-        let Client { filters, stream: Some(stream), .. } = client else { return };
+        let Client { wishes, stream: Some(stream), .. } = client else { return };
+        let control = field("event: ").filter(|name| !NAMES.contains(name));
         if let Some(id) = id {
-            let is_event = field("event: ").is_none() && field("data: ").is_some();
+            let is_event = control.is_none() && field("data: ").is_some();
             assert!(id.seq >= stream.cursor + u64::from(is_event), "{}: {block}", stream.cursor);
             stream.cursor = id.seq;
         }
-        match (field("event: "), id) {
-            (Some("hello"), Some(id)) => self.cover(filters, stream, id.seq, block),
+        match (control, id) {
+            (Some("hello"), Some(id)) => self.cover(wishes, stream, id.seq, block),
             (Some("hello"), None) => {}
             (Some("gap"), Some(id)) => {
                 let data = field("data: ").unwrap();
@@ -225,16 +304,16 @@ impl Gateway {
                 let (after, to) = (seq("after").unwrap_or(0), seq("to").unwrap());
                 assert!(after < to || gap["after"].is_null(), "{block}");
                 stream.gaps.push((after, to));
-                self.cover(filters, stream, id.seq, block);
+                self.cover(wishes, stream, id.seq, block);
             }
             (Some(other), _) => panic!("what is {other}?"),
             (None, Some(id)) if field("data: ").is_some() => {
                 let seq = id.seq;
-                assert!(self.wanted(filters, seq), "not asked for: {block}");
+                assert!(self.wanted(wishes, seq), "not asked for: {block}");
                 assert!(seq > stream.last, "after {}: {block}", stream.last);
                 stream.last = seq;
                 if seq > stream.covered {
-                    self.cover(filters, stream, seq - 1, block);
+                    self.cover(wishes, stream, seq - 1, block);
                     stream.covered = seq;
                 } else {
                     let is_lost = stream.gaps.iter().any(|&(after, to)| after < seq && seq <= to);
@@ -242,17 +321,27 @@ impl Gateway {
                 }
             }
             // A comment that moves the cursor.
-            (None, Some(id)) => self.cover(filters, stream, id.seq, block),
+            (None, Some(id)) => self.cover(wishes, stream, id.seq, block),
             (None, None) => panic!("what is this? {block}"),
         }
     }
 
+    /// Its publisher has let the next one of its kind take its place.
+    fn is_replaced(&self, wishes: &Wishes, seq: u64) -> bool {
+        let Published { to, conflate, .. } = &self.truth[seq as usize - 1];
+        let newer = self.truth.iter().zip(1..).skip(seq as usize);
+        conflate.is_some()
+            && newer
+                .filter(|&(_, newer)| self.wanted(wishes, newer))
+                .any(|(newer, _)| newer.to == *to && newer.conflate == *conflate)
+    }
+
     /// The client's cursor moves to `upto`: everything before must have come or been declared.
-    fn cover(&self, filters: &[Filter], stream: &mut Stream, upto: u64, why: &str) {
+    fn cover(&self, wishes: &Wishes, stream: &mut Stream, upto: u64, why: &str) {
         for seq in stream.covered + 1..=upto {
             let declared = stream.gaps.iter().any(|&(after, to)| after < seq && seq <= to);
             assert!(
-                declared || !self.wanted(filters, seq),
+                declared || !self.wanted(wishes, seq) || self.is_replaced(wishes, seq),
                 "{seq} was neither delivered nor declared, before {why:?}; gaps: {:?}",
                 stream.gaps
             );
@@ -277,13 +366,13 @@ impl Gateway {
         for client in clients {
             while self.read(client) {}
             if let Some(stream) = &mut client.stream {
-                self.cover(&client.filters, stream, head, "the end");
+                self.cover(&client.wishes, stream, head, "the end");
             }
         }
     }
 }
 
-fn submission(rng: &mut Rng) -> Submission {
+fn submission(rng: &mut Rng) -> (Submission, Published) {
     let to = match rng.usize(0..10) {
         0 => Destination::Everyone,
         topics => {
@@ -300,24 +389,31 @@ fn submission(rng: &mut Rng) -> Submission {
         false => Retain::Delete("".into()),
     });
     let data = "x".repeat(rng.usize(0..30) * rng.usize(0..8));
-    let draft = Draft::new(&Fields { data: &data, ..Fields::default() });
-    Submission { to, draft, ttl: None, retain, key: None, is_last: false }
+    let name = NAMES[rng.usize(..NAMES.len())];
+    let event = (name != NAMES[0]).then_some(name);
+    let draft = Draft::new(&Fields { event, data: &data, ..Fields::default() });
+    let conflate = (rng.u8(..) < 64).then(|| rng.u8(0..2).to_string().into_boxed_str());
+    let truth = Published { to: to.clone(), name, conflate: conflate.clone() };
+    (Submission { to, draft, ttl: None, retain, key: None, conflate, is_last: false }, truth)
 }
 
-fn client(rng: &mut Rng) -> Client {
+fn client(rng: &mut Rng, at: usize) -> Client {
     let mut filters: Vec<_> = (0..rng.usize(1..4))
         .map(|_| Filter::parse(FILTERS[rng.usize(..FILTERS.len())]).unwrap())
         .collect();
     filters.sort_unstable();
     filters.dedup();
-    Client { filters: filters.into(), cursor: None, stream: None }
+    let polls = at >= CLIENTS - POLLERS;
+    let names = (0..rng.usize(0..3)).map(|_| NAMES[rng.usize(..NAMES.len())]);
+    let wishes = Wishes { filters: filters.into(), names: names.collect() };
+    Client { wishes, cursor: None, polls, stream: None }
 }
 
 fn run(seed: u64, steps: usize) {
     let rng = &mut Rng::with_seed(seed);
     fastrand::seed(seed);
     let mut now = gateway(rng);
-    let mut clients: Vec<_> = (0..CLIENTS).map(|_| client(rng)).collect();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|at| client(rng, at)).collect();
     for step in 0..steps {
         let at = rng.usize(..CLIENTS);
         match rng.usize(0..1_000) {
@@ -342,7 +438,7 @@ fn run(seed: u64, steps: usize) {
                 now = gateway(rng);
                 now.seen = Seen { restarts: seen.restarts + 1, ..seen };
                 let other = rng.usize(..CLIENTS);
-                clients[other] = client(rng);
+                clients[other] = client(rng, other);
             }
             _ => {}
         }
@@ -351,10 +447,11 @@ fn run(seed: u64, steps: usize) {
         }
     }
     now.settle(&mut clients);
-    let Seen { published, received, gaps, resumed, .. } = now.seen;
+    let Seen { published, received, gaps, resumed, polls, .. } = now.seen;
     println!("seed {seed}: {:?}", now.seen);
     let least = steps / 100;
     assert!(published > least && received > least && gaps > least / 20 && resumed > least / 20);
+    assert!(polls > least, "{polls} polls");
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -3,17 +3,19 @@
 
 use std::io::{self, IoSlice, Write as _};
 use std::net::TcpStream as StdTcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use mio::net::TcpStream;
 
-use super::audience::StreamKey;
+use super::audience::{Selection, StreamKey};
+use super::framing::{Framing, Transfer};
 use super::places::Permit;
 use super::replay::Replay;
 use super::streams::{Streams, protocol};
-use super::subscriber::{Framing, Phase, Sink, Subscriber};
+use super::subscriber::{Phase, Sink, Subscriber};
 use super::wheel::{TICK_MS, Tick};
 use crate::history::{Place, Wants};
 use crate::hook::Snapshot;
@@ -26,12 +28,28 @@ use crate::subscribe::{Opening, RouteId, Subscription};
 
 /// The first frames of a stream, the place they leave it at, and what of the past comes after them.
 #[derive(Default)]
-struct Greeting {
+pub(super) struct Greeting {
     frames: [Option<Frame>; 2],
-    /// Behind them, shared with all streams that get the same.
-    snapshot: Option<Frame>,
-    sent: u64,
-    replay: Option<Replay>,
+    /// The loss that is among them.
+    pub(super) gap: Option<Gap>,
+    /// Behind them, shared with all streams that get the same; and whether it moves the client's cursor.
+    pub(super) snapshot: Option<(Arc<Snapshot>, bool)>,
+    pub(super) sent: u64,
+    pub(super) replay: Option<Replay>,
+}
+
+impl Greeting {
+    /// Appends the frames; what comes behind them is shared.
+    fn write(&self, framing: Framing, first: &mut BytesMut) -> Bytes {
+        first.extend_from_slice(&framing.begin());
+        for frame in self.frames.iter().flatten() {
+            first.extend_from_slice(&framing.control(frame));
+        }
+        let snapshot = self.snapshot.as_ref();
+        snapshot
+            .and_then(|(snapshot, moves)| framing.snapshot(snapshot, *moves))
+            .unwrap_or_default()
+    }
 }
 
 impl Streams {
@@ -40,23 +58,20 @@ impl Streams {
         &mut self,
         socket: StdTcpStream,
         subscription: Subscription,
-        framing: Framing,
+        transfer: Transfer,
         permit: Permit,
     ) -> io::Result<()> {
         self.look_at_clock();
         net::bound_send_buffer(&socket, self.send_buffer)?;
         let mut socket = TcpStream::from_std(socket);
         let greeting = self.greet(&subscription);
-        let mut first = BytesMut::from(&*response_head(framing, &subscription.fields));
-        for frame in greeting.frames.iter().flatten() {
-            first.extend_from_slice(framing.of(frame));
-        }
+        let framing = Framing { transfer, gzip: subscription.gzip };
+        let mut first = BytesMut::from(&*response_head(transfer, &subscription.fields));
+        let snapshot = greeting.write(framing, &mut first);
 
         let key = self.subscribers.vacant_key();
         self.generations = self.generations.wrapping_add(1);
         self.poll_set.add(&mut socket, key, self.generations)?;
-        let snapshot = greeting.snapshot.as_ref().map(|frame| framing.shared(frame));
-        let snapshot = snapshot.unwrap_or_default();
         let slices = [IoSlice::new(&first), IoSlice::new(&snapshot)];
         let written = match socket.write_vectored(&slices) {
             Ok(written) => written,
@@ -84,7 +99,7 @@ impl Streams {
     pub(super) fn open_body(
         &mut self,
         subscription: Subscription,
-        framing: Framing,
+        transfer: Transfer,
         protocol: Protocol,
     ) -> (StreamKey, u32) {
         self.look_at_clock();
@@ -92,6 +107,7 @@ impl Streams {
         let key = self.subscribers.vacant_key();
         self.generations = self.generations.wrapping_add(1);
         let sink = Sink::Body(protocol, None);
+        let framing = Framing { transfer, gzip: subscription.gzip };
         let turned_away = self.turned_away(&subscription);
         self.insert(key, sink, framing, subscription, greeting.sent);
         match greeting.replay {
@@ -99,19 +115,16 @@ impl Streams {
             None => self.fall_behind(key),
         }
         let mut first = BytesMut::new();
-        for frame in greeting.frames.iter().flatten() {
-            first.extend_from_slice(framing.of(frame));
-        }
+        let snapshot = greeting.write(framing, &mut first);
         let backlog = self.backlog(key);
         backlog.unfinished = first.freeze();
-        backlog.snapshot =
-            greeting.snapshot.map(|frame| framing.shared(&frame)).unwrap_or_default();
+        backlog.snapshot = snapshot;
         self.finish_if(key, turned_away);
         (key, self.generations)
     }
 
     /// Why a stream that opens ends at once, if it does, apart from what it would cost.
-    fn turned_away(&self, subscription: &Subscription) -> Option<EndReason> {
+    pub(super) fn turned_away(&self, subscription: &Subscription) -> Option<EndReason> {
         let grant = subscription.grant.as_ref();
         let session = grant.and_then(|grant| Some((grant.session.as_deref()?, grant.asked_at)));
         // Its client was let in, and then shut out, before it came here.
@@ -130,7 +143,7 @@ impl Streams {
         }
     }
 
-    fn insert(
+    pub(super) fn insert(
         &mut self,
         key: StreamKey,
         sink: Sink,
@@ -142,23 +155,27 @@ impl Streams {
         let Subscription {
             route: route_id,
             filters,
+            names,
             limit,
             max_duration,
+            poll,
             interest,
             grant,
             access,
             ..
         } = subscription;
+        let longest = [max_duration, poll].into_iter().flatten().min();
         let opened = self.tick;
         let expires = grant.as_ref().and_then(|grant| grant.ends);
-        let (ends, end_reason) = self.lifetime(route_id, max_duration, expires);
-        let route = &self.routes[route_id];
-        let audience_key = self.audiences.find_or_make(route.kind(route_id), filters);
+        let (ends, end_reason) = self.lifetime(route_id, longest, expires);
+        let kind = self.routes[route_id].kind(route_id);
+        let heartbeat_ms = self.routes[route_id].heartbeat_ms;
+        let audience_key = self.audiences.find_or_make(kind, Selection { filters, names });
         if let Some(interest) = interest {
             self.interests.insert(audience_key, interest);
         }
         // As if last heard some time ago, so that streams which open together do not beat together.
-        let half_a_beat = Tick::at_ms(route.heartbeat_ms.unwrap_or(0) / 2);
+        let half_a_beat = Tick::at_ms(heartbeat_ms.unwrap_or(0) / 2);
         let heard = Tick(opened.0.saturating_sub(fastrand::u32(0..=half_a_beat.0)));
         let audience = &mut self.audiences[audience_key];
         let stored = self.subscribers.insert(Subscriber {
@@ -194,14 +211,14 @@ impl Streams {
     }
 
     /// What a new stream is told first.
-    fn greet(&mut self, subscription: &Subscription) -> Greeting {
+    pub(super) fn greet(&mut self, subscription: &Subscription) -> Greeting {
         match &subscription.opening {
-            Opening::Plain => self.greet_by_cursor(subscription),
-            Opening::Snapshot(snapshot) => self.greet_with(snapshot, subscription),
-            Opening::ComeBack => {
+            _ if self.turned_away(subscription).is_some() => {
                 let hello = self.hello(subscription, self.applied, false, false);
                 Greeting { frames: [Some(hello), None], sent: self.applied, ..Greeting::default() }
             }
+            Opening::Snapshot(snapshot) => self.greet_with(snapshot, subscription),
+            Opening::Plain | Opening::ComeBack => self.greet_by_cursor(subscription),
         }
     }
 
@@ -224,7 +241,8 @@ impl Streams {
                     && (id.seq == head || (id.seq < head && route.resume)) =>
             {
                 let place = Place::after(id.seq);
-                let wants = Wants { filters: &subscription.filters, everyone: route.broadcast };
+                let Subscription { filters, names, .. } = subscription;
+                let wants = Wants { filters, everyone: route.broadcast, names };
                 let lost = self.hub.lost(wants, place, head, self.now);
                 (lost.is_none(), id.seq, None)
             }
@@ -244,12 +262,12 @@ impl Streams {
             Some(self.hello(subscription, sent, resumed, moves_cursor)),
             told.map(|gap| self.gap(subscription, &gap, true)),
         ];
-        Greeting { frames, snapshot: None, sent, replay }
+        Greeting { frames, gap: told, snapshot: None, sent, replay }
     }
 
     /// A client that needs a snapshot gets that, and then everything since. A snapshot that was
     /// fetched for others is of an earlier moment: its place in the order counts, not the head.
-    fn greet_with(&mut self, snapshot: &Snapshot, subscription: &Subscription) -> Greeting {
+    fn greet_with(&mut self, snapshot: &Arc<Snapshot>, subscription: &Subscription) -> Greeting {
         let after = snapshot.after();
         self.deliver_until(after);
         let gap = self.gap_up_to(after, subscription.cursor);
@@ -264,8 +282,8 @@ impl Streams {
             Some(self.hello(subscription, after, false, false)),
             gap.map(|gap| self.gap(subscription, &gap, false)),
         ];
-        let snapshot = snapshot.frame(!values_follow).cloned();
-        Greeting { frames, snapshot, sent: after, replay }
+        let snapshot = Some((Arc::clone(snapshot), !values_follow));
+        Greeting { frames, gap, snapshot, sent: after, replay }
     }
 
     /// The loss of a client with this cursor that gets nothing of what came before `head`.
@@ -344,7 +362,7 @@ fn rest(first: &[u8], second: &Bytes, written: usize) -> Bytes {
 
 /// The head that hyper would have written, with some more `fields`. `connection: close` because the connection is not used
 /// again after the stream.
-pub(super) fn response_head(framing: Framing, fields: &HeaderMap) -> Bytes {
+pub(super) fn response_head(transfer: Transfer, fields: &HeaderMap) -> Bytes {
     let mut head = String::from("HTTP/1.1 200 OK\r\n");
     for (name, value) in STREAM_HEADERS {
         head.extend([name, ": ", value, "\r\n"]);
@@ -355,7 +373,7 @@ pub(super) fn response_head(framing: Framing, fields: &HeaderMap) -> Bytes {
     }
     let date = httpdate::fmt_http_date(SystemTime::now());
     head.extend(["date: ", &date, "\r\nconnection: close\r\n"]);
-    if framing == Framing::Chunked {
+    if transfer == Transfer::Chunked {
         head.push_str("transfer-encoding: chunked\r\n");
     }
     head.push_str("\r\n");

@@ -3,13 +3,15 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use super::framing::{Framing, Writer};
 use super::index::AudienceKey;
-use super::subscriber::Framing;
 use super::wheel::Tick;
+use crate::event::Event;
 use crate::history::{Loss, Page, PageBounds, Past, Place};
 
-/// Pages kept. Worst case a shard: this times `Encoded::BOUNDS.bytes_max`, or the largest event.
+/// Pages kept. Worst case a shard: this times twice `Encoded::BOUNDS.bytes_max`, or the largest event.
 const PAGES: usize = 64;
 
 /// How long a page is kept: what it says stays true, but gets old.
@@ -34,26 +36,24 @@ pub(super) struct Encoded {
     pub(super) lost: Option<Loss>,
     /// Where a stream is once it has the page.
     pub(super) place: Place,
-    /// Up to where it was read.
-    pub(super) upto: u64,
     bytes: Vec<u8>,
     /// Where each frame ends in `bytes`, and whose it is.
-    frames: Vec<(usize, u64)>,
+    frames: Vec<(usize, Arc<Event>)>,
 }
 
 impl Encoded {
     /// How much is read and written at a time.
     pub(super) const BOUNDS: PageBounds = PageBounds { events_max: 256, bytes_max: 16 * 1024 };
 
-    pub(super) fn new(key: PageKey, page: Page, upto: u64, made: Tick) -> Self {
+    pub(super) fn new(key: PageKey, page: Page, writer: &Writer, made: Tick) -> Self {
         let Page { lost, events, to, told_at } = page;
         let (mut bytes, mut frames) = (Vec::new(), Vec::with_capacity(events.len()));
-        for event in &events {
-            bytes.extend_from_slice(key.framing.of(&event.frame));
-            frames.push((bytes.len(), event.seq));
+        for event in events {
+            writer.append(&event, &mut bytes);
+            frames.push((bytes.len(), event));
         }
         let place = Place { after: to, told_at };
-        Self { key, made, lost, place, upto, bytes, frames }
+        Self { key, made, lost, place, bytes, frames }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -62,11 +62,16 @@ impl Encoded {
 
     /// `seq` of a frame.
     pub(super) fn seq(&self, frame: usize) -> u64 {
-        self.frames[frame].1
+        self.frames[frame].1.seq
+    }
+
+    /// The events of the first `frames` frames.
+    pub(super) fn events(&self, frames: usize) -> impl Iterator<Item = &Arc<Event>> {
+        self.frames[..frames].iter().map(|(_, event)| event)
     }
 
     pub(super) fn first_seq(&self) -> Option<u64> {
-        self.frames.first().map(|&(_, seq)| seq)
+        self.frames.first().map(|(_, event)| event.seq)
     }
 
     /// The bytes of the first `frames` frames.
@@ -77,9 +82,9 @@ impl Encoded {
 
     /// After a write of `written` bytes: how many frames are whole, and the rest of one that is not.
     pub(super) fn cut(&self, written: usize) -> (usize, &[u8]) {
-        let whole = self.frames.partition_point(|&(end, _)| end <= written);
+        let whole = self.frames.partition_point(|(end, _)| *end <= written);
         let is_between = whole.checked_sub(1).map_or(0, |last| self.frames[last].0) == written;
-        let end = self.frames.get(whole).filter(|_| !is_between).map_or(written, |&(end, _)| end);
+        let end = self.frames.get(whole).filter(|_| !is_between).map_or(written, |(end, _)| *end);
         (whole, &self.bytes[written..end])
     }
 }
@@ -118,19 +123,17 @@ impl Pages {
 mod tests {
     //! Where a short write cuts a page, and how long pages are shared.
 
+    use super::super::framing::Transfer;
     use super::super::testing::event;
     use super::*;
 
+    const BARE: Framing = Framing { transfer: Transfer::Bare, gzip: false };
+
     fn page(place: Place, seqs: &[u64], made: Tick) -> Encoded {
-        let key = PageKey {
-            audience: 1,
-            framing: Framing::Bare,
-            past: Past::Events,
-            place,
-            values_to: 0,
-        };
+        let key = PageKey { audience: 1, framing: BARE, past: Past::Events, place, values_to: 0 };
+        let writer = Writer { framing: BARE, told: None };
         let events = seqs.iter().map(|&seq| event(seq, 5)).collect();
-        Encoded::new(key, Page { events, to: 9, ..Page::default() }, 9, made)
+        Encoded::new(key, Page { events, to: 9, ..Page::default() }, &writer, made)
     }
 
     #[test]
@@ -151,7 +154,7 @@ mod tests {
         let wanted = added.key;
         let now = Tick(0).plus_ms(KEPT_MS - 100);
         assert!(pages.find(&wanted, now).is_some());
-        assert!(pages.find(&PageKey { framing: Framing::Chunked, ..wanted }, now).is_none());
+        assert!(pages.find(&PageKey { framing: Framing::default(), ..wanted }, now).is_none());
         assert!(pages.find(&PageKey { place: Place::after(3), ..wanted }, now).is_none());
         assert!(pages.find(&wanted, Tick(0).plus_ms(KEPT_MS)).is_none());
         let added = pages.add(page(Place::after(2), &[3], now));

@@ -18,7 +18,7 @@ use super::streams::Streams;
 use super::subscriber::Sink;
 use super::sweep::{Written, write};
 use crate::history::{PageRequest, Past, Place};
-use crate::metrics::{Closed, Dropped, Replayed};
+use crate::metrics::{Closed, Dropped, Protocol, Replayed};
 use crate::sse::{EndReason, GapReason, comment};
 use crate::subscribe::control::Gap;
 
@@ -68,12 +68,19 @@ impl Replay {
             lossy: gap.is_some(),
         }
     }
+
+    /// Up to where the stream has all events, once it is done with the retained values.
+    pub(super) fn place_of_events(&self) -> Option<u64> {
+        (self.past == Past::Events).then_some(self.place.after)
+    }
 }
 
 /// What a stream is to be written next.
 pub(super) enum Next {
-    /// A control event.
-    Control(Bytes),
+    /// A gap, and which forgettings it tells of.
+    Gap(Gap, u64),
+    /// The client's cursor moves here.
+    Cursor(u64),
     /// So many frames of a page.
     Page(Rc<Encoded>, usize),
     /// What is published from now on.
@@ -103,8 +110,12 @@ impl Streams {
     /// that is no part of a page.
     pub(super) fn replay(&mut self, key: StreamKey) -> bool {
         let (page, frames) = match self.next_of_past(key) {
-            Next::Control(bytes) => {
-                self.backlog(key).unfinished = bytes;
+            Next::Gap(gap, told_at) => {
+                self.backlog(key).unfinished = self.tell_gap(key, &gap, told_at);
+                return true;
+            }
+            Next::Cursor(seq) => {
+                self.backlog(key).unfinished = self.tell_cursor(key, seq);
                 return true;
             }
             Next::Live => {
@@ -154,14 +165,14 @@ impl Streams {
             }
             let page = self.page(key, &replay);
             if let Some(gap) = gap_before(&page, &replay) {
-                return Next::Control(self.tell_gap(key, gap, page.place.told_at));
+                return Next::Gap(gap, page.place.told_at);
             }
             let frames = page.len().min(self.subscribers[key].remaining as usize);
             if frames > 0 {
                 return Next::Page(page, frames);
             }
-            if let Some(bytes) = self.finish_page(key, &page) {
-                return Next::Control(bytes);
+            if let Some(seq) = self.finish_page(key, &page) {
+                return Next::Cursor(seq);
             }
         }
     }
@@ -175,23 +186,24 @@ impl Streams {
         if let Some(page) = self.pages.find(&wanted, self.tick) {
             return page;
         }
-        let wants = self.audiences[audience].wants();
+        let of = &self.audiences[audience];
+        let (wants, writer) = (of.wants(), of.writer(framing));
         let upto = if past == Past::Retained { values_to } else { self.applied };
         let now = self.now;
         let page =
             self.hub.page(PageRequest { wants, past, place, upto, bounds: Encoded::BOUNDS }, now);
-        self.pages.add(Encoded::new(wanted, page, upto, self.tick))
+        self.pages.add(Encoded::new(wanted, page, &writer, self.tick))
     }
 
     /// Notes that a gap is told; its bytes.
-    fn tell_gap(&mut self, key: StreamKey, gap: Gap, told_at: u64) -> Bytes {
+    pub(super) fn tell_gap(&mut self, key: StreamKey, gap: &Gap, told_at: u64) -> Bytes {
         self.metrics.gaps[gap.reason as usize].add(1);
         if gap.reason == GapReason::Slow {
             self.metrics.events_dropped[Dropped::Slow as usize].add(gap.count.unwrap_or(0));
         }
         let subscriber = &mut self.subscribers[key];
-        let frame = self.routes[subscriber.route].control.gap(&gap, true);
-        let bytes = subscriber.framing.shared(&frame);
+        let frame = self.routes[subscriber.route].control.gap(gap, true);
+        let bytes = subscriber.framing.control(&frame);
         let backlog = subscriber.backlog.as_mut();
         let Some(replay) = backlog.and_then(|backlog| backlog.replay.as_mut()) else {
             return bytes;
@@ -227,9 +239,7 @@ impl Streams {
 
     /// Nothing of a page is left. After the last retained value the client's cursor moves to where
     /// these were read, and what has come since then follows.
-    fn finish_page(&mut self, key: StreamKey, page: &Encoded) -> Option<Bytes> {
-        let epoch_id = self.hub.id(page.place.after);
-        let framing = self.subscribers[key].framing;
+    fn finish_page(&mut self, key: StreamKey, page: &Encoded) -> Option<u64> {
         let replay = self.backlog(key).replay.as_mut()?;
         if replay.past == Past::Events {
             replay.place = page.place;
@@ -237,7 +247,12 @@ impl Streams {
         }
         (replay.past, replay.place) = (Past::Events, Place::after(page.place.after));
         self.subscribers[key].sent = page.place.after;
-        Some(framing.shared(&comment(epoch_id)))
+        Some(page.place.after)
+    }
+
+    /// What moves a client's cursor.
+    pub(super) fn tell_cursor(&self, key: StreamKey, seq: u64) -> Bytes {
+        self.subscribers[key].framing.control(&comment(self.hub.id(seq)))
     }
 
     /// Nothing lies between a stream and live any more.
@@ -250,7 +265,7 @@ impl Streams {
         subscriber.sent = self.applied;
         subscriber.cursor = self.audiences[subscriber.audience].log.end();
         match subscriber.sink {
-            Sink::Socket { .. } => self.catch_up(key),
+            Sink::Socket { .. } | Sink::Body(Protocol::Poll, _) => self.catch_up(key),
             // A body has its events in a ring.
             Sink::Body(..) => self.fall_behind(key),
         }
@@ -278,6 +293,6 @@ fn gap_before(page: &Encoded, replay: &Replay) -> Option<Gap> {
         let after = if lost.to > told_to { place.after.max(told_to) } else { place.after };
         Some(Gap { after: Some(after), to: lost.to, cursor: lost.to, count: lost.count, reason })
     })?;
-    let before_next = page.first_seq().map_or(page.upto, |seq| seq - 1);
+    let before_next = page.first_seq().map_or(page.place.after, |seq| seq - 1);
     Some(Gap { cursor: owed.cursor.min(before_next), ..owed })
 }

@@ -1,5 +1,6 @@
 //! The ring: what waits for one stream whose client is not reading. Bounded in events and in bytes;
-//! when full the oldest goes, is counted, and a gap is owed. Owned by one shard, which both pushes
+//! when full the oldest goes, is counted, and a gap is owed. An event with a conflation key takes the place of
+//! the one before it, which is no loss. Owned by one shard, which both pushes
 //! and pops.
 
 use std::collections::VecDeque;
@@ -26,6 +27,15 @@ pub(super) struct Lost {
     pub(super) to: u64,
     /// How many.
     pub(super) count: u64,
+}
+
+/// What an event has put out of a ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Displaced {
+    /// Events that are lost to the stream: a gap tells it.
+    pub(super) dropped: u64,
+    /// The one whose place it has taken.
+    pub(super) conflated: u64,
 }
 
 impl Lost {
@@ -68,7 +78,8 @@ impl Ring {
     }
 
     /// Appends an event and returns how many had to go for it.
-    pub(super) fn push(&mut self, event: Arc<Event>) -> u64 {
+    pub(super) fn push(&mut self, event: Arc<Event>) -> Displaced {
+        let conflated = if event.conflate.is_some() { self.take_out_older(&event) } else { 0 };
         let size = event.weight();
         let mut dropped = 0;
         while self.bytes + size > self.bounds.bytes_max && self.drop_oldest() {
@@ -84,7 +95,26 @@ impl Ring {
             self.forget(&oldest);
             dropped += 1;
         }
-        dropped
+        Displaced { dropped, conflated }
+    }
+
+    /// Takes out the event that a newer one is to replace, if it waits here: there is never more than one.
+    /// Costs a pass over the ring, since the queue gives up its events in their order only.
+    fn take_out_older(&mut self, newer: &Event) -> u64 {
+        let waiting = self.len();
+        if let Some(at) = self.returned.iter().position(|older| newer.replaces(older)) {
+            self.bytes -= self.returned.remove(at).map_or(0, |older| older.weight());
+        } else {
+            for _ in 0..self.queue.len() {
+                let Some(older) = self.queue.pop() else { break };
+                if newer.replaces(&older) {
+                    self.bytes -= older.weight();
+                } else {
+                    self.queue.push(older).expect("there is room where one was popped");
+                }
+            }
+        }
+        (waiting - self.len()) as u64
     }
 
     fn drop_oldest(&mut self) -> bool {
@@ -142,39 +172,51 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::testing::event;
+    use super::super::testing::{event, event_with_key};
     use super::*;
 
     #[derive(Clone, Debug)]
     enum Operation {
-        Push { data_bytes: usize },
+        Push { data_bytes: usize, key: Option<u8> },
         Send { upto: usize, unsent: usize },
     }
 
     fn operation() -> impl Strategy<Value = Operation> {
         prop_oneof![
-            (0..400usize).prop_map(|data_bytes| Operation::Push { data_bytes }),
+            (0..400usize, prop::option::of(0..3u8))
+                .prop_map(|(data_bytes, key)| Operation::Push { data_bytes, key }),
             (1..6usize, 0..4usize).prop_map(|(upto, unsent)| Operation::Send { upto, unsent }),
         ]
     }
 
-    /// What a ring is: the newest events that fit the bounds, and the loss since the last send.
+    #[derive(Clone, Copy)]
+    struct Waiting {
+        seq: u64,
+        size: usize,
+        key: Option<u8>,
+    }
+
+    /// What a ring is: of each key the last, and of these the newest events that fit the bounds, and the loss since the last send.
     struct Model {
-        waiting: VecDeque<(u64, usize)>,
+        waiting: VecDeque<Waiting>,
         lost: Vec<u64>,
         bounds: RingBounds,
     }
 
     impl Model {
-        fn push(&mut self, seq: u64, size: usize) {
-            self.waiting.push_back((seq, size));
-            let too_much = |waiting: &VecDeque<(u64, usize)>, bounds: RingBounds| {
+        fn push(&mut self, new: Waiting) -> Displaced {
+            let (waited, lost) = (self.waiting.len(), self.lost.len());
+            self.waiting.retain(|older| new.key.is_none() || older.key != new.key);
+            let conflated = (waited - self.waiting.len()) as u64;
+            self.waiting.push_back(new);
+            let too_much = |waiting: &VecDeque<Waiting>, bounds: RingBounds| {
                 waiting.len() > bounds.frames_max
-                    || waiting.iter().map(|(_, size)| size).sum::<usize>() > bounds.bytes_max
+                    || waiting.iter().map(|event| event.size).sum::<usize>() > bounds.bytes_max
             };
             while self.waiting.len() > 1 && too_much(&self.waiting, self.bounds) {
-                self.lost.push(self.waiting.pop_front().unwrap().0);
+                self.lost.push(self.waiting.pop_front().unwrap().seq);
             }
+            Displaced { dropped: (self.lost.len() - lost) as u64, conflated }
         }
 
         fn take_lost(&mut self) -> Option<Lost> {
@@ -196,13 +238,14 @@ mod tests {
             let mut seq = 0;
             for operation in operations {
                 match operation {
-                    Operation::Push { data_bytes } => {
+                    Operation::Push { data_bytes, key } => {
                         seq += 1;
-                        let event = event(seq, data_bytes);
-                        let lost_before = model.lost.len();
-                        model.push(seq, event.frame.size());
-                        let dropped = ring.push(event);
-                        prop_assert_eq!(dropped as usize, model.lost.len() - lost_before);
+                        let event = match key {
+                            Some(key) => event_with_key(seq, data_bytes, key),
+                            None => event(seq, data_bytes),
+                        };
+                        let expected = model.push(Waiting { seq, size: event.weight(), key });
+                        prop_assert_eq!(ring.push(event), expected);
                     }
                     Operation::Send { upto, unsent } => {
                         prop_assert_eq!(ring.take_lost(), model.take_lost());
@@ -213,12 +256,12 @@ mod tests {
                             ring.unpop(event);
                         }
                         for event in popped {
-                            prop_assert_eq!(event.seq, model.waiting.pop_front().unwrap().0);
+                            prop_assert_eq!(event.seq, model.waiting.pop_front().unwrap().seq);
                         }
                     }
                 }
                 prop_assert_eq!(ring.len(), model.waiting.len());
-                let bytes = model.waiting.iter().map(|(_, size)| size).sum::<usize>();
+                let bytes = model.waiting.iter().map(|event| event.size).sum::<usize>();
                 prop_assert_eq!(ring.bytes, bytes);
                 prop_assert!(ring.len() <= frames_max);
             }

@@ -3,7 +3,7 @@
 
 use super::audience::Kind;
 use super::ring::RingBounds;
-use crate::config::schema::{Slow, Stream};
+use crate::config::schema::{Slow, Stream, TopicField};
 use crate::sse::{Epoch, Frame};
 use crate::subscribe::RouteId;
 use crate::subscribe::control::{ControlEvents, heartbeat_ms};
@@ -17,6 +17,7 @@ pub(super) struct StreamRoute {
     pub(super) slow: Slow,
     pub(super) resume: bool,
     pub(super) broadcast: bool,
+    tells_topics: bool,
     pub(super) control: ControlEvents,
     /// The heartbeat of this moment, and the `seq` it was made for.
     heartbeat: Option<(u64, Frame)>,
@@ -34,6 +35,7 @@ impl StreamRoute {
             slow: settings.slow,
             resume: settings.resume,
             broadcast: settings.broadcast,
+            tells_topics: settings.topic_field == TopicField::Comment,
             control: ControlEvents::new(settings, epoch),
             heartbeat: None,
         }
@@ -41,7 +43,12 @@ impl StreamRoute {
 
     /// What its audiences have in common.
     pub(super) fn kind(&self, route: RouteId) -> Kind {
-        Kind { route, broadcast: self.broadcast, bounds: self.bounds }
+        Kind {
+            route,
+            broadcast: self.broadcast,
+            tells_topics: self.tells_topics,
+            bounds: self.bounds,
+        }
     }
 
     /// The heartbeat of streams that have everything up to `head`, made once for all of them.

@@ -14,10 +14,10 @@ use hyper::body::Body as _;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::body::StreamBody;
+use super::framing::Transfer;
 use super::open::response_head;
 use super::places::Permit;
 use super::streams::Streams;
-use super::subscriber::Framing;
 use super::timers::UNSOLICITED_BYTES_MAX;
 use crate::http;
 use crate::metrics::Protocol;
@@ -40,11 +40,11 @@ pub(super) async fn serve(
     streams: Rc<RefCell<Streams>>,
     transport: Transport,
     subscription: Subscription,
-    framing: Framing,
+    transfer: Transfer,
     _permit: Permit,
 ) {
-    let pending = response_head(framing, &subscription.fields);
-    let body = StreamBody::open(streams, subscription, framing, Protocol::Http1);
+    let pending = response_head(transfer, &subscription.fields);
+    let body = StreamBody::open(streams, subscription, transfer, Protocol::Http1);
     let mut sealed = Sealed { transport, body, pending, has_ended: false, unsolicited: 0 };
     if let Ok(()) = poll_fn(|cx| sealed.poll(cx)).await {
         let Sealed { transport, body, .. } = sealed;

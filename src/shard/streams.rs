@@ -12,13 +12,14 @@ use slab::Slab;
 
 use super::audience::{Audiences, StreamKey};
 use super::batch::Batches;
+use super::framing::Transfer;
 use super::index::AudienceKey;
 use super::pages::Pages;
 use super::poll_set::PollSet;
 use super::replay::Replay;
-use super::ring::Ring;
+use super::ring::{Displaced, Ring};
 use super::route::{StreamRoute, StreamRoutes};
-use super::subscriber::{Backlog, Framing, Phase, Sink, Subscriber};
+use super::subscriber::{Backlog, Phase, Sink, Subscriber};
 use super::wheel::{Tick, Wheel};
 use crate::access::Access;
 use crate::config::schema::{Config, Slow, Stream};
@@ -193,7 +194,8 @@ impl Streams {
             ring.owe(lost);
         }
         for event in audience.log.from(subscriber.cursor) {
-            ring.push(Arc::clone(event));
+            let Displaced { conflated, .. } = ring.push(Arc::clone(event));
+            self.metrics.events_conflated.add(conflated);
         }
         self.metrics.ring_frames.add(ring.len() as u64);
         let backlog =
@@ -240,12 +242,16 @@ impl Streams {
     pub(super) fn finish(&mut self, key: StreamKey, reason: EndReason) {
         let subscriber = &self.subscribers[key];
         debug_assert_eq!(subscriber.phase, Phase::Live);
+        if subscriber.is_poll() {
+            return self.end_wait(key);
+        }
         let pending = self.audiences[subscriber.audience].log.end() > subscriber.cursor;
         if subscriber.backlog.is_none() && pending && subscriber.remaining > 0 {
             self.fall_behind(key);
         }
         // What it has not been told of its past, it is told when it comes back.
         self.end_replay(key, Replayed::Abandoned);
+        let told = self.audiences[self.subscribers[key].audience].told();
         self.leave_audience(key);
         let deadline = self.tick.plus_ms(ENDING_MS);
         let subscriber = &mut self.subscribers[key];
@@ -255,13 +261,14 @@ impl Streams {
 
         let mut closing = BytesMut::new();
         if let Some(end) = self.routes[subscriber.route].control.end(reason) {
-            closing.extend_from_slice(subscriber.framing.of(&end));
+            closing.extend_from_slice(&subscriber.framing.control(&end));
         }
-        if subscriber.framing == Framing::Chunked {
+        if subscriber.framing.transfer == Transfer::Chunked {
             closing.extend_from_slice(LAST_CHUNK);
         }
         let backlog = subscriber.backlog.get_or_insert_default();
         backlog.closing = Some(closing.freeze());
+        backlog.told = told;
         if subscriber.remaining == 0
             && let Some(ring) = backlog.ring.take()
         {
@@ -320,7 +327,10 @@ impl Streams {
             }
             waiting += log.from(subscriber.cursor).len() as u64;
         }
-        self.metrics.events_dropped[Dropped::Closed as usize].add(waiting);
+        // What did not fit a poll's answer is for its next one.
+        if why != Closed::Answered {
+            self.metrics.events_dropped[Dropped::Closed as usize].add(waiting);
+        }
         self.end_replay(key, Replayed::Abandoned);
         let subscriber = &self.subscribers[key];
         if subscriber.phase == Phase::Live {

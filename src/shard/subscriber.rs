@@ -1,54 +1,23 @@
 //! One stream: its socket or its body in hyper, its cursor, and, only when it is behind, its backlog.
 //! There may be tens of thousands, so what an idle stream holds is counted in bytes.
 
+use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::Version;
 use mio::net::TcpStream;
 
+use super::audience::Selection;
+use super::framing::Framing;
 use super::index::AudienceKey;
 use super::places::Permit;
 use super::replay::Replay;
 use super::ring::Ring;
 use super::wheel::Tick;
 use crate::metrics::Protocol;
-use crate::sse::{EndReason, Frame};
+use crate::sse::EndReason;
 use crate::subscribe::RouteId;
-
-/// How frames are delimited on a stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Framing {
-    /// HTTP/1.1 chunks.
-    #[default]
-    Chunked,
-    /// As they are: HTTP/1.0, which ends with the connection, and HTTP/2, which frames by itself.
-    Bare,
-}
-
-impl Framing {
-    /// That of a stream over this version of HTTP/1.
-    pub(super) fn over(version: Version) -> Self {
-        if version == Version::HTTP_10 { Self::Bare } else { Self::Chunked }
-    }
-
-    /// The bytes of a frame in this framing.
-    pub(super) fn of(self, frame: &Frame) -> &[u8] {
-        match self {
-            Self::Chunked => frame.chunk(),
-            Self::Bare => frame.bare_bytes(),
-        }
-    }
-
-    /// Like [`Framing::of`], sharing the allocation.
-    pub(super) fn shared(self, frame: &Frame) -> Bytes {
-        match self {
-            Self::Chunked => frame.chunk().clone(),
-            Self::Bare => frame.bare(),
-        }
-    }
-}
 
 /// A stream's life. Transitions: `Live` → `Ending` → `Lingering` → gone, and any of them → gone when
 /// the client leaves.
@@ -71,7 +40,8 @@ pub(super) enum Sink {
         /// Its place among the connections.
         _permit: Permit,
     },
-    /// Somebody who pulls: hyper, or the task of a stream over TLS. The waker is there while they wait.
+    /// Somebody who pulls: hyper, the task of a stream over TLS, or a long poll. The waker is there while
+    /// they wait.
     Body(Protocol, Option<Waker>),
 }
 
@@ -93,6 +63,8 @@ pub(super) struct Backlog {
     pub(super) behind_seat: usize,
     /// The stream's last bytes, once it is to end.
     pub(super) closing: Option<Bytes>,
+    /// What it had asked for, once it is to end and has left its audience, if it is told topics.
+    pub(super) told: Option<Rc<Selection>>,
     /// Whether it is in the queue of streams to be written.
     pub(super) queued: bool,
 }
@@ -137,6 +109,11 @@ impl Subscriber {
     /// Whether it reads from the audience's log.
     pub(super) fn keeps_up(&self) -> bool {
         self.backlog.is_none() && self.phase == Phase::Live
+    }
+
+    /// Whether it is a long poll. That has no end to be told of: it is answered.
+    pub(super) fn is_poll(&self) -> bool {
+        matches!(self.sink, Sink::Body(Protocol::Poll, _))
     }
 }
 

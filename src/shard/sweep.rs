@@ -14,7 +14,7 @@ use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
 
 use super::audience::StreamKey;
-use super::ring::Ring;
+use super::framing::Writer;
 use super::streams::Streams;
 use super::subscriber::{Phase, Sink};
 use crate::config::schema::Slow;
@@ -66,6 +66,16 @@ pub(super) fn write(socket: &mut TcpStream, slices: &[IoSlice<'_>]) -> Written {
 }
 
 impl Streams {
+    /// What writes a stream's events.
+    pub(super) fn writer(&self, key: StreamKey) -> Writer {
+        let subscriber = &self.subscribers[key];
+        let told = match (subscriber.phase, &subscriber.backlog) {
+            (Phase::Live, _) => self.audiences[subscriber.audience].told(),
+            (_, backlog) => backlog.as_ref().and_then(|backlog| backlog.told.clone()),
+        };
+        Writer { framing: subscriber.framing, told }
+    }
+
     /// Whether there is anything to sweep.
     pub(super) fn has_work(&self) -> bool {
         !self.sweepable.is_empty() || !self.writable.is_empty() || !self.due.is_empty()
@@ -116,8 +126,9 @@ impl Streams {
             if subscriber.backlog.is_some() {
                 return;
             }
-            let log = &self.audiences[subscriber.audience].log;
-            let Sink::Socket { socket, .. } = &mut subscriber.sink else { return };
+            let audience = &self.audiences[subscriber.audience];
+            let log = &audience.log;
+            let Sink::Socket { socket, .. } = &mut subscriber.sink else { return self.rouse(key) };
             if log.lost_to(subscriber.cursor).is_some() {
                 if self.routes[subscriber.route].slow == Slow::Disconnect {
                     return self.close(key, Closed::Slow);
@@ -130,7 +141,8 @@ impl Streams {
             if from == upto {
                 return;
             }
-            let batch = self.batches.get(subscriber.audience, log, from, upto, subscriber.framing);
+            let writer = audience.writer(subscriber.framing);
+            let batch = self.batches.get(subscriber.audience, log, from, upto, &writer);
             let result = write(socket, &[IoSlice::new(&batch.bytes)]);
             self.now = Instant::now();
             match result {
@@ -183,7 +195,7 @@ impl Streams {
         let event = Arc::clone(log.at(position));
         self.advance(key, position + 1);
         self.fall_behind(key);
-        let rest = self.subscribers[key].framing.shared(&event.frame).slice(into_frame..);
+        let rest = self.writer(key).rest(&event, into_frame);
         let backlog = self.backlog(key);
         backlog.unfinished = rest;
         backlog.unfinished_event = Some(event.accepted);
@@ -205,8 +217,9 @@ impl Streams {
         loop {
             self.owe_gap_if_lost(key);
             self.take_from_ring(key, RING_WRITE_EVENTS);
+            let writer = self.writer(key);
             let subscriber = &mut self.subscribers[key];
-            let (phase, framing) = (subscriber.phase, subscriber.framing);
+            let phase = subscriber.phase;
             let Sink::Socket { socket, .. } = &mut subscriber.sink else { return };
             let Some(backlog) = &mut subscriber.backlog else { return };
             if backlog.unfinished.is_empty() && backlog.replay.is_some() {
@@ -226,9 +239,10 @@ impl Streams {
                 }
                 continue;
             }
-            let mut slices = Vec::with_capacity(1 + self.taken.len());
+            let written: Vec<_> = self.taken.iter().map(|event| writer.bytes(event)).collect();
+            let mut slices = Vec::with_capacity(1 + written.len());
             slices.push(IoSlice::new(&backlog.unfinished));
-            slices.extend(self.taken.iter().map(|event| IoSlice::new(framing.of(&event.frame))));
+            slices.extend(written.iter().map(|bytes| IoSlice::new(bytes)));
             let length = slices.iter().map(|slice| slice.len()).sum();
             let result = write(socket, &slices);
             self.now = Instant::now();
@@ -252,7 +266,17 @@ impl Streams {
         if !backlog.unfinished.is_empty() || subscriber.remaining == 0 {
             return;
         }
-        let Some(lost) = backlog.ring.as_mut().and_then(Ring::take_lost) else { return };
+        let Some(gap) = self.take_gap(key) else { return };
+        let subscriber = &mut self.subscribers[key];
+        let frame = self.routes[subscriber.route].control.gap(&gap, true);
+        self.backlog(key).unfinished = self.subscribers[key].framing.control(&frame);
+    }
+
+    /// What a ring has lost since it was last asked.
+    pub(super) fn take_gap(&mut self, key: StreamKey) -> Option<Gap> {
+        let subscriber = &mut self.subscribers[key];
+        let ring = subscriber.backlog.as_mut()?.ring.as_mut()?;
+        let lost = ring.take_lost()?;
         let gap = Gap {
             after: Some(subscriber.sent),
             to: lost.to,
@@ -262,8 +286,7 @@ impl Streams {
         };
         subscriber.sent = lost.to;
         self.metrics.gaps[GapReason::Slow as usize].add(1);
-        let frame = self.routes[subscriber.route].control.gap(&gap, true);
-        backlog.unfinished = subscriber.framing.shared(&frame);
+        Some(gap)
     }
 
     /// Takes up to `most` events that may be written now into `taken`: none while a gap is owed
@@ -283,7 +306,6 @@ impl Streams {
     fn account(&mut self, key: StreamKey, mut count: usize) {
         self.metrics.sent_bytes.add(count as u64);
         let heard = self.tick;
-        let framing = self.subscribers[key].framing;
         if count > 0 {
             self.subscribers[key].heard = heard;
         }
@@ -301,19 +323,19 @@ impl Streams {
         let mut taken = std::mem::take(&mut self.taken);
         let mut sent = 0;
         for event in &taken {
-            let frame = framing.of(&event.frame);
             if count == 0 {
                 break;
             }
             sent += 1;
-            if count < frame.len() {
-                let rest = framing.shared(&event.frame).slice(count..);
+            let length = self.writer(key).len(event);
+            if count < length {
+                let rest = self.writer(key).rest(event, count);
                 let backlog = self.backlog(key);
                 backlog.unfinished = rest;
                 backlog.unfinished_event = Some(event.accepted);
                 break;
             }
-            count -= frame.len();
+            count -= length;
             self.delivered(event.accepted);
         }
         self.sent_from_ring(key, &taken[..sent]);

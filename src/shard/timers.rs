@@ -35,6 +35,9 @@ impl Streams {
 
     /// When a stream that nothing is sent to has its next heartbeat, if it has any.
     fn beats_at(&self, subscriber: &Subscriber) -> Option<Tick> {
+        if subscriber.is_poll() {
+            return None;
+        }
         let interval = self.routes[subscriber.route].heartbeat_ms?;
         Some(subscriber.heard.plus_ms(interval))
     }
@@ -85,7 +88,7 @@ impl Streams {
         let pending = self.audiences[subscriber.audience].log.end() > subscriber.cursor;
         match (&mut subscriber.sink, &mut subscriber.backlog) {
             (Sink::Socket { socket, .. }, None) if !pending => {
-                let bytes = subscriber.framing.shared(&frame);
+                let bytes = subscriber.framing.control(&frame);
                 match write(socket, &[IoSlice::new(&bytes)]) {
                     Written::All => {
                         subscriber.sent = head;
@@ -106,7 +109,7 @@ impl Streams {
                     && backlog.replay.is_none()
                     && backlog.ring.as_ref().is_none_or(|ring| ring.is_empty() && !ring.owes());
                 if idle {
-                    backlog.unfinished = subscriber.framing.shared(&frame);
+                    backlog.unfinished = subscriber.framing.control(&frame);
                     if let Some(waker) = waker.take() {
                         waker.wake();
                     }
@@ -126,6 +129,10 @@ impl Streams {
         let live = self.subscribers.iter().filter(|(_, stream)| stream.phase == Phase::Live);
         let keys: Vec<_> = live.map(|(key, _)| key).collect();
         for key in keys {
+            if self.subscribers[key].is_poll() {
+                self.end_wait(key);
+                continue;
+            }
             let ends = now.plus_ms(fastrand::u64(0..=window_ms));
             self.end_by(key, ends, EndReason::Drain);
         }

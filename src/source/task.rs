@@ -175,7 +175,9 @@ impl Task {
             return None;
         }
         let made = self.topic(message).and_then(|topic| {
-            publish::event(topic, message.event, message.data, rules)
+            let name = message.event.unwrap_or(UNNAMED);
+            let conflate = Some(name).filter(|name| self.entry.spec.conflate.contains(*name));
+            publish::event(topic, message.event, message.data, conflate, rules)
                 .map_err(|error| error.to_string())
         });
         let refused = match made {
@@ -269,6 +271,7 @@ impl Task {
             to: Destination::Topics([topic].into()),
             draft: Draft::new(&fields),
             ttl: None,
+            conflate: None,
             retain: Some(retain),
             key: None,
             is_last: false,

@@ -174,13 +174,18 @@ pub struct Frame {
 impl Frame {
     /// Several events that are written together, at least one: a frame of all of them, and one chunk.
     pub fn joined(frames: &[Self]) -> Self {
-        debug_assert!(!frames.is_empty(), "a chunk without a byte ends the body");
-        let size: usize = frames.iter().map(|frame| frame.bare_bytes().len()).sum();
+        Self::of(frames.iter().map(Self::bare_bytes))
+    }
+
+    /// A frame of these bytes, at least one.
+    pub(super) fn of<'a>(pieces: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
+        let size: usize = pieces.clone().map(<[u8]>::len).sum();
+        debug_assert!(size > 0, "a chunk without a byte ends the body");
         let mut chunk = format!("{size:x}\r\n").into_bytes();
         let bare_at = chunk.len() as u8;
         chunk.reserve_exact(size + CRLF.len());
-        for frame in frames {
-            chunk.extend_from_slice(frame.bare_bytes());
+        for piece in pieces {
+            chunk.extend_from_slice(piece);
         }
         chunk.extend_from_slice(CRLF);
         Self { chunk: chunk.into(), bare_at }
@@ -199,6 +204,22 @@ impl Frame {
     /// The bytes of [`Frame::bare`], not counted as another reference.
     pub fn bare_bytes(&self) -> &[u8] {
         &self.chunk[usize::from(self.bare_at)..self.chunk.len() - CRLF.len()]
+    }
+
+    /// The event's name, if it has one.
+    pub fn name(&self) -> Option<&[u8]> {
+        // Behind the id.
+        self.lines().take(2).find_map(|line| line.strip_prefix(b"event: "))
+    }
+
+    /// The event's data, with LF between its lines.
+    pub fn data(&self) -> String {
+        let lines: Vec<_> = self.lines().filter_map(|line| line.strip_prefix(b"data: ")).collect();
+        String::from_utf8_lossy(&lines.join(&b'\n')).into_owned()
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.bare_bytes().split(|&byte| byte == b'\n')
     }
 
     /// Bytes this event counts for wherever it waits.
@@ -232,6 +253,12 @@ impl Frame {
 /// A comment that moves the client's cursor.
 pub fn comment(id: EventId) -> Frame {
     Draft::comment().seal(id)
+}
+
+/// A comment that tells an event's topic, which comes right behind it. Not an event of its own: no empty
+/// line ends it.
+pub fn remark(topic: &str) -> Frame {
+    Frame::of([": topic ", topic, "\n"].map(str::as_bytes).into_iter())
 }
 
 /// A reconnect delay, and a cursor if there is one: no event is dispatched.
@@ -304,6 +331,24 @@ mod tests {
         let data = "x".repeat(1 << 20);
         let frame = Draft::new(&Fields { data: &data, ..Fields::default() }).seal(longest);
         assert!(frame.bare().starts_with(format!("id: {longest}\ndata: x").as_bytes()));
+    }
+
+    #[test]
+    fn a_frame_says_what_is_in_it() {
+        let names = [None, Some("task.status"), Some("data: x")];
+        let texts = [
+            ("", ""),
+            ("{}", "{}"),
+            ("a\rb\r\n c\n", "a\nb\n c\n"),
+            ("event: y\nid: 3", "event: y\nid: 3"),
+        ];
+        for (event, (data, expected)) in
+            names.iter().flat_map(|name| texts.map(|text| (*name, text)))
+        {
+            let frame = Draft::new(&Fields { event, retry_ms: Some(5), data }).seal(id(1));
+            assert_eq!(frame.name(), event.map(str::as_bytes));
+            assert_eq!(frame.data(), expected);
+        }
     }
 
     #[test]

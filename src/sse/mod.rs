@@ -8,11 +8,13 @@
 
 mod cursor;
 mod frame;
+mod gzip;
 mod parse;
 mod reason;
 
 pub use cursor::{Cursor, Epoch, EventId};
-pub use frame::{Draft, Fields, Frame, comment, encoded_len, retry};
+pub use frame::{Draft, Fields, Frame, comment, encoded_len, remark, retry};
+pub use gzip::{Gzip, gzip_header, stored};
 pub use parse::{Item, Message, Parser};
 pub use reason::{EndReason, GapReason};
 

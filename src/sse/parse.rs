@@ -5,7 +5,7 @@
 //! Lines end in ASCII, which is no part of a longer UTF-8 sequence. So each field can be decoded by
 //! itself, and the bytes are looked through once, for ends of lines. A line that is complete in what was
 //! pushed is read in place; only what came without its end is copied. Called by
-//! `event_stream` and `hook`.
+//! `event_stream`, `hook` and `subscribe`.
 
 #[cfg(test)]
 mod tests;

@@ -71,12 +71,25 @@ struct HelloData<'a> {
     metadata: Option<&'a RawValue>,
 }
 
+/// What a client is told of a [`Gap`].
 #[derive(Serialize)]
-struct GapData<'a> {
-    after: Option<&'a str>,
-    to: &'a str,
+pub(super) struct GapData {
+    after: Option<String>,
+    to: String,
     count: Option<u64>,
-    reason: &'a str,
+    reason: &'static str,
+}
+
+impl GapData {
+    pub(super) fn new(gap: &Gap, epoch: Epoch) -> Self {
+        let id = |seq| EventId { epoch, seq }.to_string();
+        Self {
+            after: gap.after.map(id),
+            to: id(gap.to),
+            count: gap.count,
+            reason: gap.reason.as_str(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -170,13 +183,7 @@ impl ControlEvents {
     /// The loss of events; its id is where the client's cursor is then, unless something follows that
     /// has to reach the client first.
     pub fn gap(&self, gap: &Gap, moves_cursor: bool) -> Frame {
-        let after = gap.after.map(|seq| self.id(seq).to_string());
-        let data = json(&GapData {
-            after: after.as_deref(),
-            to: &self.id(gap.to).to_string(),
-            count: gap.count,
-            reason: gap.reason.as_str(),
-        });
+        let data = json(&GapData::new(gap, self.epoch));
         let fields = Fields { event: Some(&self.gap), retry_ms: None, data: &data };
         let draft = Draft::new(&fields);
         if moves_cursor { draft.seal(self.id(gap.cursor)) } else { draft.seal_without_id() }

@@ -2,9 +2,11 @@
 //! parses that; encodes the control events. Refuses what the contract does not allow, with an error
 //! that names the parameter. Called by `http` before a stream opens, and by shards while it is open.
 
+mod accept;
 pub mod control;
 mod cors;
 mod parameters;
+pub mod poll;
 mod request;
 mod routes;
 

@@ -4,14 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, HeaderMap};
+use http::header::{CONTENT_ENCODING, HeaderMap, HeaderValue, VARY};
 use http::request::Parts;
 
+use super::accept::{Form, form};
 use super::routes::RouteId;
 use crate::access::Access;
+use crate::config::schema::Stream;
 use crate::config::units::Interval;
+use crate::event::EventNames;
 use crate::hook::{Grant, Snapshot};
 use crate::interest::Interest;
+use crate::media::accepts_gzip;
 use crate::query;
 use crate::sse::{Cursor, LAST_EVENT_ID};
 use crate::topic::{Filter, TOPIC_BYTES_MAX, TopicError};
@@ -24,12 +28,18 @@ pub struct Subscription {
     /// Topics and patterns: sorted, each once, at least one. Two streams with equal filters are
     /// written the same bytes.
     pub filters: Box<[Filter]>,
+    /// Of what goes to these, events with these names.
+    pub names: EventNames,
     /// What the client has already.
     pub cursor: Cursor,
     /// End after this many events.
     pub limit: Option<u32>,
     /// End after this time.
     pub max_duration: Option<Duration>,
+    /// Be a long poll: answered once, with what there is after this time at the latest.
+    pub poll: Option<Duration>,
+    /// Be compressed.
+    pub gzip: bool,
     /// Header fields of the response beside those of every stream.
     pub fields: HeaderMap,
     /// How the stream begins.
@@ -88,6 +98,10 @@ pub enum SubscribeError {
     Limit,
     /// `max_duration` is not a length of time.
     MaxDuration,
+    /// `wait` is not a length of time.
+    Wait,
+    /// `filter` is not names of events.
+    Filter,
 }
 
 /// What is wrong with a parameter of a route.
@@ -136,6 +150,8 @@ impl SubscribeError {
             Self::NotUtf8 { parameter } => parameter,
             Self::Limit => "limit",
             Self::MaxDuration => "max_duration",
+            Self::Wait => "wait",
+            Self::Filter => "filter",
         }
     }
 }
@@ -144,7 +160,11 @@ impl fmt::Display for SubscribeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAcceptable => {
-                write!(f, "a stream is text/event-stream, which the request does not accept")
+                write!(
+                    f,
+                    "a stream is text/event-stream, or application/json for a long poll, and the \
+                     request accepts neither"
+                )
             }
             Self::NoTopic { path } => {
                 write!(f, "name at least one topic: {path}?topic=board.42")
@@ -157,11 +177,23 @@ impl fmt::Display for SubscribeError {
             Self::MaxDuration => {
                 write!(f, "max_duration is a length of time of 100 ms or more, such as 30s")
             }
+            Self::Wait => write!(f, "wait is a length of time, such as 25s"),
+            Self::Filter => write!(
+                f,
+                "filter names up to {FILTER_NAMES_MAX} events, each with 1 to {FILTER_NAME_BYTES_MAX} \
+                 bytes and no control characters: filter=task.created,task.deleted"
+            ),
         }
     }
 }
 
 impl std::error::Error for SubscribeError {}
+
+/// Names that one subscription may be limited to. Worst case: this times [`FILTER_NAME_BYTES_MAX`] an audience.
+const FILTER_NAMES_MAX: usize = 64;
+
+/// Longest name of an event, in bytes.
+const FILTER_NAME_BYTES_MAX: usize = 256;
 
 /// Shortest `max_duration`: below the resolution of a shard's timers it would mean nothing.
 const DURATION_MIN: Duration = Duration::from_millis(100);
@@ -186,25 +218,28 @@ pub(super) fn topics_of(
     Ok(filters)
 }
 
-/// Reads a subscription to `filters` from a request's head. Unknown parameters are left alone, since
+/// Reads a subscription to `filters`, with these settings, from a request's head. Unknown parameters are left alone, since
 /// clients add their own (cache busters, polyfills).
 pub(super) fn parse(
     route: RouteId,
+    settings: &Stream,
     mut filters: Vec<Filter>,
     head: &Parts,
-    fields: HeaderMap,
+    mut fields: HeaderMap,
 ) -> Result<Subscription, SubscribeError> {
-    if !accepts_event_stream(&head.headers) {
-        return Err(SubscribeError::NotAcceptable);
-    }
+    let form = form(&head.headers).ok_or(SubscribeError::NotAcceptable)?;
+    let mut wait = settings.poll_wait.0;
     let mut cursor = Cursor::Live;
     let mut limit = None;
     let mut max_duration = None;
+    let mut names = Vec::new();
     for (name, value) in query::pairs(head.uri.query().unwrap_or_default()) {
         match &*name {
             b"last_event_id" | b"lastEventId" | b"lastEventID" => cursor = Cursor::parse(&value),
+            b"filter" => add_names(&value, &mut names)?,
             b"limit" => limit = Some(parse_limit(&value)?),
             b"max_duration" => max_duration = Some(parse_duration(&value)?),
+            b"wait" => wait = parse_wait(&value)?.min(settings.poll_wait_max.0),
             _ => {}
         }
     }
@@ -215,12 +250,24 @@ pub(super) fn parse(
     if let Some(header) = cursor_of(&head.headers) {
         cursor = header;
     }
+    let poll = (form == Form::Poll).then_some(wait);
+    let may_be_compressed = settings.compress && form == Form::Stream;
+    let gzip = may_be_compressed && accepts_gzip(&head.headers);
+    if may_be_compressed {
+        fields.append(VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    if gzip {
+        fields.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     Ok(Subscription {
         route,
         filters: filters.into(),
+        names: if names.is_empty() { EventNames::default() } else { EventNames::only(names) },
         cursor,
         limit,
         max_duration,
+        poll,
+        gzip,
         fields,
         opening: Opening::Plain,
         grant: None,
@@ -235,19 +282,21 @@ pub(super) fn cursor_of(headers: &HeaderMap) -> Option<Cursor> {
     header.map(|header| Cursor::parse(header.as_bytes()))
 }
 
-fn accepts_event_stream(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(ACCEPT).iter().peekable();
-    if values.peek().is_none() {
-        return true;
-    }
-    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
-        let media = range.split(';').next().unwrap_or_default().trim();
-        ["text/event-stream", "text/*", "*/*"].iter().any(|ours| media.eq_ignore_ascii_case(ours))
-    })
-}
-
 fn utf8<'a>(value: &'a [u8], parameter: &'static str) -> Result<&'a str, SubscribeError> {
     std::str::from_utf8(value).map_err(|_| SubscribeError::NotUtf8 { parameter })
+}
+
+fn add_names(value: &[u8], names: &mut Vec<Box<str>>) -> Result<(), SubscribeError> {
+    for name in utf8(value, "filter")?.split(',') {
+        let is_name = (1..=FILTER_NAME_BYTES_MAX).contains(&name.len())
+            && !name.contains(char::is_control)
+            && names.len() < FILTER_NAMES_MAX;
+        if !is_name {
+            return Err(SubscribeError::Filter);
+        }
+        names.push(name.into());
+    }
+    Ok(())
 }
 
 fn parse_limit(value: &[u8]) -> Result<u32, SubscribeError> {
@@ -265,6 +314,11 @@ fn parse_duration(value: &[u8]) -> Result<Duration, SubscribeError> {
         .map(|interval| interval.0)
         .filter(|&duration| duration >= DURATION_MIN)
         .ok_or(SubscribeError::MaxDuration)
+}
+
+fn parse_wait(value: &[u8]) -> Result<Duration, SubscribeError> {
+    let wait = utf8(value, "wait")?.parse::<Interval>();
+    wait.map(|wait| wait.0).map_err(|_| SubscribeError::Wait)
 }
 
 #[cfg(test)]
@@ -292,7 +346,7 @@ mod tests {
 
     fn parse_head(head: &Parts) -> Result<Subscription, SubscribeError> {
         let filters = topics_of(head.uri.query().unwrap_or_default(), 4, head.uri.path())?;
-        parse(RouteId::default(), filters, head, HeaderMap::new())
+        parse(RouteId::default(), &Stream::default(), filters, head, HeaderMap::new())
     }
 
     #[test]
@@ -328,6 +382,12 @@ mod tests {
             ("/events?topic=a&limit=99999999999", "limit"),
             ("/events?topic=a&max_duration=soon", "max_duration"),
             ("/events?topic=a&max_duration=1ms", "max_duration"),
+            ("/events?topic=a&wait=long", "wait"),
+            ("/events?topic=a&wait=-1s", "wait"),
+            ("/events?topic=a&filter=", "filter"),
+            ("/events?topic=a&filter=a,,b", "filter"),
+            ("/events?topic=a&filter=a%0ab", "filter"),
+            ("/events?topic=a&filter=%ff", "filter"),
             ("/events?topic=a&max_duration=18446744073709552s", "max_duration"),
             ("/events?topic=a&max_duration=18446744073709551615s%20500ms%20500ms", "max_duration"),
         ] {
@@ -348,12 +408,31 @@ mod tests {
     }
 
     #[test]
-    fn only_clients_that_accept_a_stream_get_one() {
-        for accept in ["text/event-stream", "*/*", "text/html, TEXT/EVENT-STREAM;q=0.5", "text/*"] {
-            assert!(parse_with("/events?topic=a", &[("accept", accept)]).is_ok(), "{accept}");
-        }
-        let json = parse_with("/events?topic=a", &[("accept", "application/json")]);
-        assert_eq!(json, Err(SubscribeError::NotAcceptable));
+    fn a_poll_waits_as_long_as_it_asks_and_may() {
+        let json = ("accept", "application/json");
+        let wait =
+            |query: &str| parse_with(&format!("/events?topic=a{query}"), &[json]).unwrap().poll;
+        assert_eq!(wait(""), Some(Duration::from_secs(25)));
+        assert_eq!(wait("&wait=0s"), Some(Duration::ZERO));
+        assert_eq!(wait("&wait=1500ms"), Some(Duration::from_millis(1500)));
+        assert_eq!(wait("&wait=1h"), Some(Duration::from_secs(60)));
+        assert_eq!(parse_uri("/events?topic=a&wait=1s").unwrap().poll, None);
+        let html = parse_with("/events?topic=a", &[("accept", "text/html")]);
+        assert_eq!(html, Err(SubscribeError::NotAcceptable));
+    }
+
+    #[test]
+    fn f44_names_of_a_filter_are_sorted_and_bounded() {
+        let names =
+            |query: &str| parse_uri(&format!("/events?topic=a{query}")).map(|asked| asked.names);
+        assert_eq!(names("").unwrap(), EventNames::default());
+        assert_eq!(names("&filter=b,a&filter=b"), names("&filter=a&filter=b"));
+        assert!(names("&filter=a").unwrap().are_limited());
+        let many = "x,".repeat(FILTER_NAMES_MAX - 1);
+        assert!(names(&format!("&filter={many}x")).is_ok());
+        assert_eq!(names(&format!("&filter={many}x,x")), Err(SubscribeError::Filter));
+        assert!(names(&format!("&filter={}", "n".repeat(256))).is_ok());
+        assert_eq!(names(&format!("&filter={}", "n".repeat(257))), Err(SubscribeError::Filter));
     }
 
     #[test]

@@ -12,8 +12,9 @@ use matchit::{Params, Router};
 use super::cors;
 use super::parameters::{Parameters, Values};
 use super::request::{Opening, SubscribeError, Subscription, cursor_of, parse, topics_of};
-use crate::config::schema::{HeartbeatKind, Stream, StreamRoute};
+use crate::config::schema::{HeartbeatKind, Stream, StreamRoute, TopicField};
 use crate::config::web::{HostPattern, without_port};
+use crate::event::EventNames;
 use crate::interest::Interest;
 use crate::sse::{Cursor, EventId};
 use crate::topic::{Filter, Topic};
@@ -148,9 +149,12 @@ impl Routes {
         Subscription {
             route: self.shared.id,
             filters: [Filter::Exact(topic)].into(),
+            names: EventNames::default(),
             cursor,
             limit: None,
             max_duration: None,
+            poll: None,
+            gzip: false,
             fields,
             opening: Opening::Plain,
             grant: None,
@@ -190,6 +194,7 @@ fn of_shared(stream: &Stream) -> Stream {
     settings.heartbeat_kind = HeartbeatKind::Comment;
     settings.resume = true;
     settings.broadcast = false;
+    settings.topic_field = TopicField::None;
     settings
 }
 
@@ -220,7 +225,7 @@ impl Route {
         head: &Parts,
     ) -> Result<Subscription, SubscribeError> {
         let cors = self.cors(&head.headers);
-        parse(self.id, filters, head, cors)
+        parse(self.id, &self.settings, filters, head, cors)
     }
 
     /// The header fields that every response of this route has for pages of other origins.

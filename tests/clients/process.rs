@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 use serde_json::Value;
 
@@ -17,6 +17,7 @@ pub(crate) struct Client {
     /// What the test calls it.
     pub(crate) name: &'static str,
     child: Child,
+    input: ChildStdin,
     output: Lines,
     errors: Lines,
     read: usize,
@@ -52,15 +53,17 @@ impl Client {
         Self::start(name, command, order)
     }
 
-    fn start(name: &'static str, mut command: Command, order: &Value) -> Self {
+    /// Any command, with its order as the last argument.
+    pub(crate) fn start(name: &'static str, mut command: Command, order: &Value) -> Self {
         command.arg(order.to_string());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{name}: {command:?} failed ({error}): `make deps`?"));
+        let input = child.stdin.take().expect("stdin is piped");
         let output = Lines::of(child.stdout.take().expect("stdout is piped"));
         let errors = Lines::of(child.stderr.take().expect("stderr is piped"));
-        Self { name, child, output, errors, read: 0 }
+        Self { name, child, input, output, errors, read: 0 }
     }
 
     /// Waits until the client says that its stream is open.
@@ -68,6 +71,12 @@ impl Client {
     pub(crate) fn expect_ready(&mut self) {
         let line = self.next_line(Deadline::after(START_PATIENCE));
         assert_eq!(line["ready"], true, "{}: waited for its stream to open", self.name);
+    }
+
+    /// Gives the client an order, one line.
+    #[track_caller]
+    pub(crate) fn order(&mut self, order: &Value) {
+        writeln!(self.input, "{order}").expect("the client reads its orders");
     }
 
     /// The next line the client prints.

@@ -1,6 +1,6 @@
 """PyPI's httpx-sse: prints every event it receives until the one named `last`.
 
-Argument: {"url", "ready", "last"}; names need no list here, an unexpected one shows.
+Argument: {"url", "ready", "last", "cookie"}; names need no list here, an unexpected one shows.
 """
 
 import json
@@ -18,7 +18,9 @@ def main() -> None:
     order = json.loads(sys.argv[1])
     with (
         httpx.Client(timeout=30, trust_env=False) as client,
-        connect_sse(client, "GET", order["url"]) as source,
+        connect_sse(
+            client, "GET", order["url"], headers={"cookie": order.get("cookie", "")}
+        ) as source,
     ):
         source.response.raise_for_status()
         for event in source.iter_sse():

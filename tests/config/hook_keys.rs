@@ -19,7 +19,7 @@ pub(crate) fn hooks() -> impl Strategy<Value = Hooks> {
 type Request = (UrlTemplate, Vec<FieldName>, String, Interval, Interval, Bytes);
 
 fn request() -> impl Strategy<Value = Request> {
-    let url = "https?://[a-z]{1,8}(:[1-9][0-9]{1,3})?/([a-z]{1,4}/\\{[a-zA-Z]{1,4}\\}){0,2}(\\?[a-z]=\\{x\\})?";
+    let url = "(https?://[a-z]{1,8}(:[1-9][0-9]{1,3})?)?/([a-z]{1,4}/\\{[a-zA-Z]{1,4}\\}){0,2}(\\?[a-z]=\\{x\\})?";
     let headers = prop::collection::vec("[a-z][a-z0-9-]{0,8}".prop_map(read::<FieldName>), 0..3);
     let url = url.prop_map(read::<UrlTemplate>);
     (url, headers, any::<String>(), interval(), interval(), bytes())

@@ -7,7 +7,7 @@ use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 use tidegate::config::schema::{
     Balance, Certificate, ClientAuth, Control, ControlChanges, Cors, HeartbeatKind, History,
     HistoryOverride, HostHeader, Log, LogFormat, Mailbox, Parameter, Proxy, Publish, Route, Server,
-    Slow, Source, Sources, Store, Stream, StreamRoute, Tls, TlsVersion, Upstream,
+    Slow, Source, Sources, Store, Stream, StreamRoute, Tls, TlsVersion, TopicField, Upstream,
 };
 use tidegate::config::template::{PathTemplate, Pattern, TopicTemplate};
 use tidegate::config::units::{Bytes, Fsync, Interval};
@@ -109,10 +109,19 @@ fn stream() -> impl Strategy<Value = Stream> {
     });
     let beats = (interval(), heartbeat_kind(), any::<String>());
     let limits = (count(), bytes(), slow(), count());
-    let times = (interval(), interval());
-    let flags = any::<[bool; 2]>();
+    let times = [(); 4].map(|()| interval());
+    let flags = (any::<[bool; 3]>(), topic_field());
     (beats, times, limits, flags, prop::collection::vec(route(), 0..3), cors(), control).prop_map(
-        |(beats, (max_lifetime, retry), limits, [resume, broadcast], routes, cors, control)| {
+        |(
+            beats,
+            times,
+            limits,
+            ([resume, broadcast, compress], topic_field),
+            routes,
+            cors,
+            control,
+        )| {
+            let [max_lifetime, retry, poll_wait, poll_wait_max] = times;
             let (heartbeat, heartbeat_kind, heartbeat_data) = beats;
             let (ring_frames_max, ring_bytes_max, slow, topics_max) = limits;
             Stream {
@@ -125,8 +134,12 @@ fn stream() -> impl Strategy<Value = Stream> {
                 ring_bytes_max,
                 slow,
                 topics_max,
+                poll_wait,
+                poll_wait_max,
                 resume,
                 broadcast,
+                topic_field,
+                compress,
                 routes,
                 cors,
                 control,
@@ -143,6 +156,10 @@ fn slow() -> impl Strategy<Value = Slow> {
     prop_oneof![Just(Slow::DropOldest), Just(Slow::CatchUp), Just(Slow::Disconnect)]
 }
 
+fn topic_field() -> impl Strategy<Value = TopicField> {
+    prop_oneof![Just(TopicField::Comment), Just(TopicField::None)]
+}
+
 fn cors() -> impl Strategy<Value = Cors> {
     let origin = "(\\*|https?://[a-z]{1,8}(\\.[a-z]{2})?(:[1-9][0-9]{0,3})?)";
     let origins = prop::collection::vec(origin.prop_map(read::<AllowedOrigin>), 0..3);
@@ -157,7 +174,7 @@ fn route() -> impl Strategy<Value = StreamRoute> {
     let beats = (of(interval()), of(heartbeat_kind()), of(any::<String>()));
     let times = (of(interval()), of(interval()));
     let limits = (of(count()), of(bytes()), of(slow()), of(count()));
-    let flags = (of(any::<bool>()), of(any::<bool>()));
+    let flags = (of(any::<bool>()), of(any::<bool>()), of(any::<bool>()), of(topic_field()));
     let control = any::<[Option<String>; 4]>()
         .prop_map(|[hello, heartbeat, gap, end]| ControlChanges { hello, heartbeat, gap, end });
     let pattern = "[a-z]{1,4}|\\[0-9\\]\\+".prop_map(read::<Pattern>);
@@ -167,8 +184,8 @@ fn route() -> impl Strategy<Value = StreamRoute> {
     let changes = (beats, times, limits, flags, of(cors()), control);
     (host(), path, topics, changes, parameters, (of(auth()), of(snapshot()))).prop_map(
         |(host, path, (topics, topics_from_query), changes, parameters, (auth, snapshot))| {
-            let (beats, (max_lifetime, retry), limits, (resume, broadcast), cors, control) =
-                changes;
+            let (beats, (max_lifetime, retry), limits, flags, cors, control) = changes;
+            let (resume, broadcast, compress, topic_field) = flags;
             let (heartbeat, heartbeat_kind, heartbeat_data) = beats;
             let (ring_frames_max, ring_bytes_max, slow, topics_max) = limits;
             StreamRoute {
@@ -187,6 +204,8 @@ fn route() -> impl Strategy<Value = StreamRoute> {
                 topics_max,
                 resume,
                 broadcast,
+                topic_field,
+                compress,
                 cors,
                 control,
                 parameters,
@@ -328,18 +347,20 @@ fn sources() -> impl Strategy<Value = (Vec<Source>, Sources)> {
     let headers = btree_map(field, "[!-~]{0,8}".prop_map(read::<FieldValue>), 0..3);
     let topics =
         vec("[a-z]{1,4}(\\.\\{(source|event|id|data\\.[a-z]{1,3})\\}){0,2}".prop_map(read), 0..3);
-    let texts =
-        (any::<String>(), url.prop_map(read::<StreamUrl>), topics, headers, any::<String>());
+    let conflate = prop::collection::btree_set(any::<String>(), 0..3);
+    let url = url.prop_map(read::<StreamUrl>);
+    let texts = (any::<String>(), url, (topics, conflate), headers, any::<String>());
     let times = prop::array::uniform4(interval());
     let numbers = (bytes(), 0.0..200.0, 0.0..2.0, any::<u32>());
     let source = (texts, times, numbers).prop_map(|(texts, times, numbers)| {
-        let (name, url, topics, headers, ca) = texts;
+        let (name, url, (topics, conflate), headers, ca) = texts;
         let [connect_timeout, stale_timeout, retry, retry_max] = times;
         let (event_bytes_max, retry_factor, retry_jitter, attempts_max) = numbers;
         Source {
             name,
             url,
             topics,
+            conflate,
             headers,
             ca,
             connect_timeout,
@@ -396,15 +417,11 @@ fn configuration() -> impl Strategy<Value = Config> {
     let mailbox =
         (count(), bytes()).prop_map(|(events_max, bytes_max)| Mailbox { events_max, bytes_max });
     let format = prop_oneof![Just(LogFormat::Text), Just(LogFormat::Json)];
-    let lines = (any::<bool>(), any::<u32>());
-    let log = (any::<String>(), format, lines).prop_map(
-        |(level, format, (access, lines_per_second_max))| Log {
-            level,
-            format,
-            access,
-            lines_per_second_max,
-        },
-    );
+    let lines = any::<(bool, u32)>();
+    let log = (any::<String>(), format, lines).prop_map(|(level, format, lines)| {
+        let (access, lines_per_second_max) = lines;
+        Log { level, format, access, lines_per_second_max }
+    });
     (server(), stream(), publish, history(), mailbox, log, proxy(), tls(), (sources(), hooks()))
         .prop_map(
             |(

@@ -20,7 +20,7 @@ pub(crate) const END_HEADERS: u8 = 4;
 
 pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
 /// RFC 7541, appendix A: the static table's `:status: 200` and `:status: 400`, as one byte each.
-const STATUS_200: u8 = 0x88;
+pub(crate) const STATUS_200: u8 = 0x88;
 pub(crate) const STATUS_400: u8 = 0x8c;
 /// RFC 9113, 7.
 const CANCEL: u32 = 8;

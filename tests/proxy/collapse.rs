@@ -7,13 +7,13 @@ use std::thread::{scope, spawn};
 use std::time::Duration;
 
 use crate::support::{
-    Deadline, Gateway, Origin, OriginConnection, Received, Subscribe, Subscriber,
+    Connection, Deadline, Gateway, Origin, OriginConnection, Received, Subscribe, Subscriber,
 };
 
 /// Long enough for a request that should not come to have come.
 const QUIET: Duration = Duration::from_millis(200);
 
-fn sharing(origin: &Origin) -> Gateway {
+pub(crate) fn sharing(origin: &Origin) -> Gateway {
     let url = origin.url();
     Gateway::builder()
         .config(&format!(
@@ -24,7 +24,7 @@ fn sharing(origin: &Origin) -> Gateway {
 }
 
 /// The head of an event stream that is shared under a key.
-fn shared(key: &str) -> String {
+pub(crate) fn shared(key: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntidegate-collapse: {key}\r\n\
          access-control-allow-origin: https://app.example\r\nset-cookie: for=one\r\n\r\n"
@@ -303,4 +303,104 @@ fn over_http2_it_is_the_same_stream() {
     assert_eq!(lines.next().and_then(Result::ok).as_deref(), Some("event: news"));
     two.kill().expect("it is there");
     two.wait().expect("it ends");
+}
+
+/// So many clients that ask for the same at once. The first has asked the server when the others come.
+fn waiting(
+    gateway: &Gateway,
+    origin: &Origin,
+    clients: usize,
+) -> (Vec<Connection>, OriginConnection) {
+    let asking = |_| {
+        let mut client = gateway.connect_public();
+        client.send_request("GET", "/live", &[("accept", "text/event-stream")], b"");
+        client
+    };
+    let mut asked: Vec<Connection> = (0..1).map(asking).collect();
+    let mut server = origin.accept();
+    server.read_request();
+    asked.extend((1..clients).map(asking));
+    assert!(origin.accept_within(Deadline::after(QUIET)).is_none(), "the others wait");
+    (asked, server)
+}
+
+/// Of these clients the one that has been answered; the others have not.
+fn take_answered(clients: &mut Vec<Connection>) -> Connection {
+    let mut now = || {
+        let soon = || Deadline::after(Duration::from_millis(2));
+        clients.iter_mut().position(|client| matches!(client.receive(soon()), Received::Bytes(_)))
+    };
+    let found = std::iter::repeat_with(&mut now).take(1000).flatten().next();
+    let answered = clients.swap_remove(found.expect("one is answered"));
+    assert!(clients.iter().all(|client| client.buffer.is_empty()), "the others wait");
+    answered
+}
+
+const FAILURES: [&str; 2] = ["503 Unavailable", "429 Too Many Requests"];
+
+#[test]
+fn after_a_failure_the_next_one_asks_and_the_others_wait_for_it() {
+    let origin = Origin::listen();
+    let gateway = sharing(&origin);
+    let (mut clients, mut server) = waiting(&gateway, &origin, 8);
+    for failure in FAILURES {
+        server
+            .send(&format!("HTTP/1.1 {failure}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"));
+        let mut told = take_answered(&mut clients);
+        assert_eq!(told.read_response("GET").status.to_string(), failure[..3]);
+        server = origin.accept();
+        server.read_request();
+        assert!(origin.accept_within(Deadline::after(QUIET)).is_none(), "one asks at a time");
+    }
+    // One that leaves while it waits is passed over.
+    drop(clients.pop());
+    // No answer at all.
+    drop(server);
+    assert_eq!(take_answered(&mut clients).read_response("GET").status, 502);
+    let (_, _server) = origin.answer(&shared("k"));
+    for client in &mut clients {
+        assert_eq!(client.read_head().status, 200);
+    }
+    assert!(origin.accept_within(Deadline::after(QUIET)).is_none(), "all have their stream");
+}
+
+#[test]
+fn who_is_not_shared_with_asks_at_once() {
+    let origin = Origin::listen();
+    let gateway = sharing(&origin);
+    let (mut clients, mut server) = waiting(&gateway, &origin, 5);
+    server.send("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let servers: Vec<_> = (1..5).map(|_| origin.accept()).collect();
+    for mut server in servers {
+        server.read_request();
+        server.send("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
+    }
+    for client in &mut clients {
+        client.read_response("GET").expect_status(403);
+    }
+    // Nothing of it is remembered.
+    let (mut one, mut server) = first(&gateway, &origin, "user=1", &shared("k"));
+    server.send("data: new\n\n");
+    one.expect_data("new");
+}
+
+#[test]
+fn nobody_waits_for_longer_than_for_an_answer() {
+    let origin = Origin::listen();
+    let gateway = Gateway::builder()
+        .config(&format!(
+            "[[proxy.upstreams]]\nname = 'app'\nservers = ['{}']\nresponse_timeout = '700ms'\n\
+             [[proxy.routes]]\nupstream = 'app'\npath = '/live'\ncollapse = true\n",
+            origin.url()
+        ))
+        .start();
+    let (mut clients, _silent) = waiting(&gateway, &origin, 3);
+    let servers: Vec<_> = (1..3).map(|_| origin.accept()).collect();
+    for mut server in servers {
+        server.read_request();
+        server.send(&format!("{}data: 1\n\n", shared("k")));
+    }
+    for (client, status) in clients.iter_mut().zip([504, 200, 200]) {
+        assert_eq!(client.read_head().status, status);
+    }
 }

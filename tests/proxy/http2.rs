@@ -5,7 +5,7 @@ use crate::support::{Gateway, Origin};
 use crate::{OK, in_front_of};
 
 /// A gateway that speaks HTTP/2 to this one.
-fn over_http2(behind: &Gateway) -> Gateway {
+pub(crate) fn over_http2(behind: &Gateway) -> Gateway {
     Gateway::builder()
         .arg("--shards=1")
         .config(&format!(

@@ -30,7 +30,7 @@ fn f78_answers_are_counted_by_class_and_timed_to_the_head() {
     requests(&gateway, "2xx", 1.0);
     requests(&gateway, "4xx", 1.0);
     let duration =
-        |name: &str| gateway.metric(&format!("tidegate_upstream_duration_seconds_{name}"), &[APP]);
+        |name: &str| gateway.metric(&format!("tidegate_upstream_request_seconds_{name}"), &[APP]);
     assert_eq!(duration("count"), 2.0);
     assert!((0.06..5.0).contains(&duration("sum")), "{}", duration("sum"));
     gateway.expect_metric("tidegate_upstream_connections", &[APP], 1.0);

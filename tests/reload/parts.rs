@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{refused, reload, with};
+use crate::support::app::{App, answer};
 use crate::support::{Gateway, Origin, eventually};
 
 fn route(path: &str, topic: &str) -> String {
@@ -174,4 +175,22 @@ fn a_source_of_the_file_takes_the_place_of_one_that_was_put() {
     let why = refused(&gateway, "[[source]]\nname = 'a b'\nurl = 'http://a/'\n");
     assert!(why.contains("name"), "{why}");
     eventually("the source to be there still", || (names(&gateway) == ["s"]).then_some(()));
+}
+
+#[test]
+fn a_hook_at_a_path_is_asked_on_the_upstream_of_the_last_reload() {
+    let decides = |status: &'static str| App::new(move |_| answer(status, &[], ""));
+    let (old, new) = (decides("403 No"), decides("204 Yes"));
+    let on = |app: &App| {
+        format!(
+            "[proxy]\nupstream = '{}'\n[[stream.routes]]\npath = '/events'\ntopics = ['t']\n\
+             auth = {{ url = '/auth' }}\n",
+            app.url()
+        )
+    };
+    let gateway = with(&on(&old));
+    gateway.subscriber("").target("/events").response().expect_status(403);
+    reload(&gateway, &on(&new));
+    gateway.subscriber("").target("/events").open().expect_hello();
+    assert_eq!((old.asked().len(), new.asked().len()), (1, 1));
 }

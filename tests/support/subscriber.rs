@@ -1,9 +1,11 @@
 //! One stream as a test sees it: open it, then say what must come next.
 
 use std::collections::VecDeque;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use flate2::write::GzDecoder;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
@@ -134,6 +136,8 @@ impl Asked {
         }
         assert_eq!(head.header("content-type"), Some("text/event-stream"));
         let chunks = is_chunked(&head).then(ChunkDecoder::default);
+        let is_gzip = head.header("content-encoding") == Some("gzip");
+        let gzip = is_gzip.then(|| GzDecoder::new(Vec::new()));
         let mut subscriber = Subscriber {
             connection,
             head,
@@ -141,6 +145,7 @@ impl Asked {
             decoder: Decoder::new(),
             events: VecDeque::new(),
             comments: VecDeque::new(),
+            gzip,
             ended: false,
         };
         subscriber.decode();
@@ -209,6 +214,7 @@ pub struct Subscriber {
     decoder: Decoder,
     events: VecDeque<Event>,
     comments: VecDeque<String>,
+    gzip: Option<GzDecoder<Vec<u8>>>,
     ended: bool,
 }
 
@@ -409,6 +415,11 @@ impl Subscriber {
                 assert_eq!(rest, 0, "bytes after the last chunk of a stream");
                 self.ended = chunks.ended();
             }
+        }
+        if let Some(gzip) = &mut self.gzip {
+            // It never ends, so its checksum never comes.
+            gzip.write_all(&data).and_then(|()| gzip.flush()).expect("a gzip stream");
+            data = std::mem::take(gzip.get_mut());
         }
         self.events.extend(self.decoder.feed(&data));
         self.comments.extend(self.decoder.comments.drain(..));

@@ -1,6 +1,6 @@
 //! The keys of sources: upstream servers whose event streams the gateway reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,10 @@ pub struct Source {
     /// Where its events go: the first template whose fields an event has.
     #[serde(default = "Source::default_topics")]
     pub topics: Vec<Template>,
+    /// Names of events that tell a state: one that waits for a slow stream gives way to the next of its
+    /// name and topic. `message` are those without a name.
+    #[serde(default)]
+    pub conflate: BTreeSet<String>,
     /// Header fields of the request. Their values are secrets.
     #[serde(default)]
     pub headers: BTreeMap<FieldName, FieldValue>,
@@ -84,6 +88,7 @@ impl Source {
             name: name.into(),
             url,
             topics: Self::default_topics(),
+            conflate: BTreeSet::new(),
             headers: BTreeMap::new(),
             ca: String::new(),
             connect_timeout: Self::default_connect_timeout(),

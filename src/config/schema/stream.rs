@@ -37,10 +37,18 @@ pub struct Stream {
     pub slow: Slow,
     /// Topics and patterns one stream may name.
     pub topics_max: usize,
+    /// How long a long poll waits that does not say.
+    pub poll_wait: Interval,
+    /// How long a long poll waits at most.
+    pub poll_wait_max: Interval,
     /// Whether a client that comes back with a cursor is sent what it has missed.
     pub resume: bool,
     /// Whether what is published to `*` reaches the stream.
     pub broadcast: bool,
+    /// Whether the stream tells the topic of each event.
+    pub topic_field: TopicField,
+    /// Whether streams are compressed for clients that accept it.
+    pub compress: bool,
     /// Paths of streams; without any, `/events` with the client's own topics.
     pub routes: Vec<StreamRoute>,
     /// Pages of other origins.
@@ -61,8 +69,12 @@ impl Stream {
         ("ring_bytes_max", Streams),
         ("slow", Streams),
         ("topics_max", Streams),
+        ("poll_wait", Streams),
+        ("poll_wait_max", Streams),
         ("resume", Streams),
         ("broadcast", Streams),
+        ("topic_field", Streams),
+        ("compress", Streams),
         ("routes", Streams),
     ];
 }
@@ -98,6 +110,16 @@ pub enum HeartbeatKind {
     Event,
     /// Not at all.
     Off,
+}
+
+/// Whether a stream tells the topic of each event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TopicField {
+    /// In an SSE comment in front of it.
+    Comment,
+    /// Nowhere.
+    None,
 }
 
 /// What becomes of a stream that has more waiting than its ring holds.
@@ -176,6 +198,12 @@ pub struct StreamRoute {
     /// See [`Stream::broadcast`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broadcast: Option<bool>,
+    /// See [`Stream::topic_field`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_field: Option<TopicField>,
+    /// See [`Stream::compress`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compress: Option<bool>,
     /// Takes the place of [`Stream::cors`] as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
@@ -278,8 +306,12 @@ impl Stream {
             ring_bytes_max: route.ring_bytes_max.unwrap_or(self.ring_bytes_max),
             slow: route.slow.unwrap_or(self.slow),
             topics_max: route.topics_max.unwrap_or(self.topics_max),
+            poll_wait: self.poll_wait,
+            poll_wait_max: self.poll_wait_max,
             resume: route.resume.unwrap_or(self.resume),
             broadcast: route.broadcast.unwrap_or(self.broadcast),
+            topic_field: route.topic_field.unwrap_or(self.topic_field),
+            compress: route.compress.unwrap_or(self.compress),
             routes: Vec::new(),
             cors: route.cors.as_ref().unwrap_or(&self.cors).clone(),
             control: Control {
@@ -311,6 +343,8 @@ impl StreamRoute {
             topics_max: None,
             resume: None,
             broadcast: None,
+            topic_field: None,
+            compress: None,
             cors: None,
             control: ControlChanges::default(),
             parameters: BTreeMap::new(),
@@ -337,8 +371,12 @@ impl Default for Stream {
             ring_bytes_max: Bytes::mib(1),
             slow: Slow::DropOldest,
             topics_max: 128,
+            poll_wait: Interval(Duration::from_secs(25)),
+            poll_wait_max: Interval(Duration::from_secs(60)),
             resume: true,
             broadcast: true,
+            topic_field: TopicField::None,
+            compress: false,
             routes: Vec::new(),
             cors: Cors::default(),
             control: Control::default(),

@@ -1,7 +1,7 @@
 //! The rules of hooks.
 
 use super::{Broken, EVENT_NAME_BYTES_MAX, MILLISECOND};
-use crate::config::schema::{Hooks, Snapshot, StreamRoute};
+use crate::config::schema::{Config, Hooks, Snapshot, StreamRoute};
 use crate::config::template::UrlTemplate;
 use crate::config::units::{Bytes, Interval};
 use crate::config::web::FieldName;
@@ -31,16 +31,16 @@ pub(super) fn hooks(hooks: &Hooks, broken: &mut Broken) {
 }
 
 /// What is wrong with a route's hooks, as the end of a sentence that begins with its place.
-pub(super) fn faults_of(route: &StreamRoute, hooks: &Hooks) -> Vec<String> {
+pub(super) fn faults_of(route: &StreamRoute, config: &Config) -> Vec<String> {
     let mut faults = Vec::new();
     if let Some(auth) = &route.auth {
-        faults.extend(faults_of_request(".auth", &auth.url, &auth.headers, route));
+        faults.extend(faults_of_request(".auth", &auth.url, &auth.headers, route, config));
         faults.extend(fault_of_timeout(".auth", auth.timeout));
     }
     if let Some(snapshot) = &route.snapshot {
         let names = &snapshot.headers;
-        faults.extend(faults_of_request(".snapshot", &snapshot.url, names, route));
-        faults.extend(faults_of_snapshot(snapshot, hooks));
+        faults.extend(faults_of_request(".snapshot", &snapshot.url, names, route, config));
+        faults.extend(faults_of_snapshot(snapshot, &config.hooks));
     }
     faults
 }
@@ -50,8 +50,14 @@ fn faults_of_request(
     url: &UrlTemplate,
     names: &[FieldName],
     route: &StreamRoute,
+    config: &Config,
 ) -> Vec<String> {
     let mut faults = Vec::new();
+    if url.server(&config.proxy.upstream).is_none() {
+        faults.push(format!(
+            "{at}.url` is a path on `proxy.upstream`, which is empty: set that, or give the whole URL"
+        ));
+    }
     let is_known = |name: &str| {
         route.path.parameters().any(|other| other == name) || route.parameters.contains_key(name)
     };

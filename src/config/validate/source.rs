@@ -10,6 +10,9 @@ use crate::topic::Topic;
 /// Longest name: part of topics.
 const NAME_BYTES_MAX: usize = 128;
 
+/// As for those of publishers.
+const CONFLATE_KEY_BYTES_MAX: usize = 256;
+
 /// Delay before a reconnect, at least: a server that closes each connection must not become a loop.
 const RETRY_MIN: Interval = Interval(std::time::Duration::from_millis(10));
 
@@ -71,6 +74,12 @@ impl Source {
         }
         if self.topics.is_empty() {
             faults.push("topics` is empty; name at least one topic".into());
+        }
+        let is_key = |name: &String| (1..=CONFLATE_KEY_BYTES_MAX).contains(&name.len());
+        if let Some(name) = self.conflate.iter().find(|name| !is_key(name)) {
+            faults.push(format!(
+                "conflate` has {name:?}; name events, with 1 to {CONFLATE_KEY_BYTES_MAX} bytes each"
+            ));
         }
         let refused = self.headers.keys().find(|name| FIELDS_REFUSED.contains(&name.0.as_str()));
         if let Some(name) = refused {

@@ -16,8 +16,16 @@ use crate::topic::is_token;
 const HEARTBEAT_DATA_BYTES_MAX: usize = 512;
 
 /// Query parameters that mean the same on every route.
-const QUERY_PARAMETERS: [&str; 7] =
-    ["topic", "last_event_id", "lastEventId", "lastEventID", "limit", "max_duration", "wait"];
+const QUERY_PARAMETERS: [&str; 8] = [
+    "topic",
+    "filter",
+    "last_event_id",
+    "lastEventId",
+    "lastEventID",
+    "limit",
+    "max_duration",
+    "wait",
+];
 
 pub(super) fn stream(config: &Config, broken: &mut Broken) {
     let Config { stream, publish, .. } = config;
@@ -36,7 +44,7 @@ pub(super) fn stream(config: &Config, broken: &mut Broken) {
                 broken.add(&["stream.routes"], message);
             }
         }
-        for fault in faults_of(route).into_iter().chain(hook::faults_of(route, &config.hooks)) {
+        for fault in faults_of(route).into_iter().chain(hook::faults_of(route, config)) {
             broken.add(&["stream.routes"], format!("`{place}{fault}"));
         }
         if let Some(name) = control_name_of_snapshot(route, stream) {
@@ -83,6 +91,14 @@ fn settings(stream: &Stream, publish: &Publish, broken: &mut Broken) {
     broken.at_least("stream.retry", stream.retry, MILLISECOND);
     broken.within("stream.ring_frames_max", stream.ring_frames_max, 1, RING_FRAMES_MAX);
     broken.within("stream.topics_max", stream.topics_max, 1, TOPICS_MAX);
+    broken.at_least("stream.poll_wait", stream.poll_wait, MILLISECOND);
+    if stream.poll_wait > stream.poll_wait_max {
+        let (wait, max) = (stream.poll_wait, stream.poll_wait_max);
+        let message = format!(
+            "`stream.poll_wait` is {wait}; it must be at most `stream.poll_wait_max`, which is {max}"
+        );
+        broken.add(&["stream.poll_wait", "stream.poll_wait_max"], message);
+    }
     let (ring, event) = (stream.ring_bytes_max, publish.event_bytes_max);
     if ring.0 < event.0.saturating_add(RING_SLACK.0) {
         broken.add(

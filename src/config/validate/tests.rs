@@ -1,7 +1,8 @@
 //! One broken rule at a time, and what it says.
 
 use super::*;
-use crate::config::schema::HeartbeatKind;
+use crate::config::schema::{HeartbeatKind, Stream};
+use crate::config::web::OptionalUrl;
 
 type Change = fn(&mut Config);
 
@@ -289,6 +290,22 @@ fn a_routes_topics_and_parameters_fit_together() {
 }
 
 #[test]
+fn a_hook_at_a_path_needs_the_proxys_upstream() {
+    for hook in ["auth", "snapshot"] {
+        let text = format!("[[routes]]\npath = '/a'\ntopics = ['a']\n{hook} = {{ url = '/b' }}\n");
+        let fault = format!(
+            "`stream.routes[0].{hook}.url` is a path on `proxy.upstream`, which is empty: set that, or \
+             give the whole URL"
+        );
+        assert_eq!(with_routes(&text), [fault]);
+        let stream: Stream = toml::from_str(&text).unwrap();
+        let upstream: OptionalUrl = "http://127.0.0.1:3000".to_owned().try_into().unwrap();
+        let set = |c: &mut Config| (c.stream, c.proxy.upstream) = (stream, upstream);
+        assert!(broken(set).is_empty());
+    }
+}
+
+#[test]
 fn f59_credentials_with_any_origin_are_refused() {
     let any = "cors = { origins = ['https://a.com', '*'], credentials = true }";
     let fault = |place: &str| {
@@ -332,7 +349,11 @@ fn a_source_says_which_of_its_fields_is_wrong() {
         broken(|c| c.source = vec![source])
     };
     assert_eq!(with(|_| {}), [""; 0]);
-    let cases: [(Change, &str); 6] = [
+    let cases: [(Change, &str); 7] = [
+        (
+            |s| s.conflate = ["a".into(), String::new()].into(),
+            "`source[0].conflate` has \"\"; name events, with 1 to 256 bytes each",
+        ),
         (|s| s.name = "a.b".into(), "`source[0].name` is \"a.b\"; give it 1 to 128 letters"),
         (|s| s.topics.clear(), "`source[0].topics` is empty"),
         (|s| s.connect_timeout = ZERO, "`source[0].connect_timeout` is 0s"),
