@@ -36,7 +36,7 @@ GUNGRAUN := target/tools/gungraun-runner-$(GUNGRAUN_VERSION)/bin/gungraun-runner
 # command:package of Debian. Only what is missing is installed.
 BUILD_PACKAGES := cc:gcc,libc6-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) curl:curl chromium:chromium python3:python3 \
-	python3-venv:python3-venv node:nodejs npm:npm nginx:nginx haproxy:haproxy
+	python3-venv:python3-venv node:nodejs npm:npm nginx:nginx haproxy:haproxy caddy:caddy
 BENCH_PACKAGES := $(BUILD_PACKAGES) valgrind:valgrind,libc6-dbg python3:python3
 
 # The peers that `make bench` measures beside; only their programs are used.
@@ -48,7 +48,7 @@ PEER_PACKAGES := nginx:nginx nchan:libnginx-mod-nchan pushpin:pushpin zurl:zurl 
 
 deps: packages components $(VENV)/installed $(CLIENTS)/node_modules/installed $(CARGO_DENY) ## Install what the tests need and is missing
 
-# nginx and haproxy are started by the tests alone.
+# nginx, haproxy and caddy are started by the tests alone.
 packages:
 	@NO_SERVICES=1 sh scripts/install-packages.sh $(TEST_PACKAGES)
 

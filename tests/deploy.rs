@@ -1,0 +1,15 @@
+//! What ships in `deploy/` and `loadtest/` for other programs, run or checked by those programs: the files
+//! themselves, with nothing replaced but addresses. `make deps` installs the programs.
+
+mod support;
+
+#[path = "deploy/balancer.rs"]
+mod balancer;
+#[path = "deploy/behind.rs"]
+mod behind;
+#[path = "apps/edge.rs"]
+#[allow(dead_code, reason = "`tests/apps.rs` uses the rest")]
+mod edge;
+#[path = "clients/process.rs"]
+#[allow(dead_code, reason = "`tests/clients.rs` uses the rest")]
+mod process;
