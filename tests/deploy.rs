@@ -7,9 +7,13 @@ mod support;
 mod balancer;
 #[path = "deploy/behind.rs"]
 mod behind;
+#[path = "deploy/canary.rs"]
+mod canary;
 #[path = "apps/edge.rs"]
 #[allow(dead_code, reason = "`tests/apps.rs` uses the rest")]
 mod edge;
+#[path = "deploy/pages.rs"]
+mod pages;
 #[path = "clients/process.rs"]
 #[allow(dead_code, reason = "`tests/clients.rs` uses the rest")]
 mod process;
