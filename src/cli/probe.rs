@@ -16,7 +16,7 @@ const PUBLISH: &str = "TIDEGATE_CANARY_PUBLISH_AUTHORIZATION";
 
 const ENVIRONMENT: &str = "\
 Environment:
-  TIDEGATE_CANARY_SUBSCRIBE_AUTHORIZATION   the stream's `authorization`, like \"Bearer …\"
+  TIDEGATE_CANARY_SUBSCRIBE_AUTHORIZATION   the stream's `authorization`, like \"Bearer TOKEN\"
   TIDEGATE_CANARY_PUBLISH_AUTHORIZATION     the publish's
 
 Prints one line, with the time until the stream was open, from the publish to its answer, and
