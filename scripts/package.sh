@@ -14,4 +14,4 @@ mkdir -p target/package/man
 for shell in bash fish zsh; do
     "$binary" completions "$shell" >"target/package/tidegate.$shell"
 done
-"$cargo_deb" --no-build --locked --offline --profile "$profile" --output "$folder/"
+"$cargo_deb" --no-build --locked --profile "$profile" --output "$folder/"

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -55,8 +55,9 @@ fn the_demos_app_shows_events_through_the_gateway() {
     let mut node = program("node");
     node.arg("deploy/compose/app/server.mjs").env("PORT", app.port().to_string());
     node.env("TIDEGATE", format!("http://{}", gateway.internal));
-    let mut node = node.stdout(Stdio::piped()).spawn().expect("node is installed: run `make deps`");
-    let said = Lines::of(node.stdout.take().expect("stdout is piped"));
+    let node = node.stdout(Stdio::piped()).spawn().expect("node is installed: run `make deps`");
+    let mut node = Ended(node);
+    let said = Lines::of(node.0.stdout.take().expect("stdout is piped"));
     let listening =
         said.wait_from(0, Deadline::patient(), |line| line.starts_with("listening").then_some(()));
     listening.expect("the app listens");
@@ -70,8 +71,17 @@ fn the_demos_app_shows_events_through_the_gateway() {
     assert_eq!(tick.event, "tick");
     let data: Value = serde_json::from_str(&tick.data).expect("JSON");
     assert!(data["time"].is_string(), "{data}");
-    node.kill().expect("it runs");
-    node.wait().expect("a child ends");
+}
+
+/// A process that ends with the test, also when that fails.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended already: then both calls do nothing.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// What a folder of manifests makes, checked by the schemas of Kubernetes.
