@@ -25,6 +25,8 @@
 //!
 //! Events also come from a [`source`]: an upstream server whose event stream the gateway reads.
 //!
+//! Whether both journeys work can be seen from outside: the [`canary`] makes them.
+//!
 //! **Every other request** goes through the [`proxy`] to an app server, and its answer comes back; a
 //! body on its way in ([`request_body`]) has a bound and a pace.
 //!
@@ -36,6 +38,7 @@
 pub mod access;
 pub mod admin;
 pub mod alarm;
+pub mod canary;
 pub mod cli;
 pub mod config;
 pub mod durable;
