@@ -1,4 +1,5 @@
-//! The internal listener: publish, sources, sessions, reload, health, readiness, metrics.
+//! The internal listener: publish, sources, sessions, reload, health, readiness, metrics, and the views of
+//! the debug page.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use http_body_util::Empty;
 
 use crate::error::Problem;
 use crate::hook::Sessions;
+use crate::http::console::Console;
 use crate::http::log_route;
 use crate::http::publish_route::{self, PublishRoute};
 use crate::http::reload_route;
@@ -35,6 +37,8 @@ pub struct Admin {
     pub publish: PublishRoute,
     /// The routes of sources.
     pub sources: SourcesRoute,
+    /// The views of topics, streams and the gateway as a whole, and the debug page.
+    pub console: Arc<Console>,
     /// The way to end sessions.
     pub sessions: Arc<Sessions>,
     /// Every shard's cells.
@@ -72,6 +76,9 @@ impl Handler for Admin {
 impl Admin {
     async fn answer(&self, head: &Parts, body: &mut RequestBody) -> Page {
         let path = head.uri.path();
+        if let Some(answer) = self.console.answer(head).await {
+            return answer;
+        }
         if path == publish_route::PATH || path.starts_with(publish_route::TOPICS) {
             return self.publish.answer(head, body).await;
         }

@@ -50,6 +50,11 @@ impl EventNames {
         Self(Some(names.into()))
     }
 
+    /// Which ones; `None` for all.
+    pub fn named(&self) -> Option<&[Box<str>]> {
+        self.0.as_deref()
+    }
+
     /// Whether some are left out.
     pub fn are_limited(&self) -> bool {
         self.0.is_some()

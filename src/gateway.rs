@@ -11,11 +11,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{interval, sleep_until, timeout};
 
 use self::past::hub;
@@ -27,9 +27,11 @@ use crate::config::schema::{History, Server, Store};
 use crate::config::units::Fsync;
 use crate::config::{Config, Overrides};
 use crate::hook::Sessions;
+use crate::http::console::{Console, TAILS_MAX};
 use crate::http::publish_route::PublishRoute;
 use crate::http::sources_route::SourcesRoute;
 use crate::hub::EventMailbox;
+use crate::inspect::Inspector;
 use crate::logging::Logging;
 use crate::metrics::Metrics;
 use crate::net::{self, SocketOptions};
@@ -151,6 +153,7 @@ pub fn run(config: Config, overrides: Overrides) -> Result<(), GatewayError> {
         History { fsync: Fsync::Every(_), .. } => "buffered",
         History { fsync: Fsync::Always, .. } => "synced",
     };
+    let (inspector, questions) = Inspector::new(shard_count);
     let (sessions, revocations) = Sessions::new(shard_count);
     let base = Base { hub: Arc::clone(&hub), sessions: Arc::new(sessions) };
     let (sources, starts) = Sources::new(&config, shard_count).map_err(GatewayError::Sources)?;
@@ -168,6 +171,16 @@ pub fn run(config: Config, overrides: Overrides) -> Result<(), GatewayError> {
     metrics.set_upstreams(settings.plan.upstreams());
     let (publish_settings, settings) = watch::channel(Arc::new(settings));
     let settings = SettingsWatch(settings);
+    let console = Arc::new(Console {
+        inspector,
+        hub: Arc::clone(&hub),
+        metrics: Arc::clone(&metrics),
+        settings: settings.clone(),
+        connections: Arc::clone(&connections),
+        durability,
+        started: SystemTime::now(),
+        tails: Semaphore::new(TAILS_MAX),
+    });
     let (reloads, asked) = Reloads::new();
     let (adopted_tx, adopted) = mpsc::channel(shard_count);
     let public_address = address_of(&public)?;
@@ -186,9 +199,9 @@ pub fn run(config: Config, overrides: Overrides) -> Result<(), GatewayError> {
     let mut tls_listeners = tls.into_iter().flat_map(|(listeners, tls)| {
         listeners.into_iter().map(move |listener| (listener, Arc::clone(&tls)))
     });
-    let told = starts.into_iter().zip(revocations);
+    let told = starts.into_iter().zip(revocations).zip(questions);
     let parts = public.into_iter().zip(internal).zip(mailboxes).zip(told).enumerate();
-    for (index, (((public, internal), mailbox), (starts, revocations))) in parts {
+    for (index, (((public, internal), mailbox), ((starts, revocations), questions))) in parts {
         let lifecycle = LifecycleWatch(lifecycle.clone());
         let admin = Admin {
             publish: PublishRoute {
@@ -201,6 +214,7 @@ pub fn run(config: Config, overrides: Overrides) -> Result<(), GatewayError> {
             sessions: Arc::clone(&base.sessions),
             logging: Arc::clone(&logging),
             reloads: reloads.clone(),
+            console: Arc::clone(&console),
             metrics: Arc::clone(&metrics),
             accepting: accepting(lifecycle.clone()),
         };
@@ -215,6 +229,7 @@ pub fn run(config: Config, overrides: Overrides) -> Result<(), GatewayError> {
             settings: settings.clone(),
             adopted: adopted_tx.clone(),
             revocations,
+            questions,
             hub: Arc::clone(&hub),
             mailbox,
             metrics: Arc::clone(&metrics),

@@ -32,6 +32,7 @@
 //!
 //! **Beside the journeys**: a reload makes one object of what can change ([`settings`]) and publishes it; the log
 //! ([`logging`]) has bounds, and lines for requests where they are wanted ([`access`]).
+//! **Who looks after the gateway** asks it by [`inspect`], through the views of `http/console/`.
 //!
 //! `ARCHITECTURE.md` has the thread model, the invariants and the reasons.
 
@@ -51,6 +52,7 @@ pub mod history;
 pub mod hook;
 pub mod http;
 pub mod hub;
+pub mod inspect;
 pub mod interest;
 pub mod journal;
 pub mod logging;

@@ -231,7 +231,7 @@ fn pages_of_other_sites_are_refused() {
 #[test]
 fn paths_and_methods_that_are_not_served_are_refused() {
     let mut newsroom = Newsroom::open();
-    for path in ["/", "/publish/", "/Publish", "//publish", "/topics", "/events?topic=t"] {
+    for path in ["/nothing", "/publish/", "/Publish", "//publish", "/topic", "/events?topic=t"] {
         for (method, body) in [("POST", &b"data"[..]), ("GET", b"")] {
             let response = newsroom.publisher.request(method, path, &[], body);
             response.expect_whole_problem(404);
@@ -241,7 +241,9 @@ fn paths_and_methods_that_are_not_served_are_refused() {
     for (method, path, allow) in [
         ("GET", "/publish", "POST"),
         ("PUT", "/publish", "POST"),
-        ("DELETE", "/topics/t", "POST"),
+        ("DELETE", "/topics/t", "GET, HEAD, POST"),
+        ("POST", "/topics", "GET, HEAD"),
+        ("POST", "/", "GET, HEAD"),
         ("OPTIONS", "/publish", "POST"),
         ("POST", "/metrics", "GET, HEAD"),
         ("PUT", "/healthz", "GET, HEAD"),

@@ -21,6 +21,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "event_stream",
             "fetch",
             "hook",
+            "inspect",
             "interest",
             "logging",
             "net",

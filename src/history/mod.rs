@@ -11,6 +11,7 @@
 
 mod limits;
 mod list;
+mod overview;
 mod page;
 mod retained;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod tests;
 mod topic;
 
 pub use limits::{Bounds, Limits};
+pub use overview::{TopicPage, TopicReport};
 pub use page::{Loss, Page, PageBounds, PageRequest, Past, Place, Wants};
 pub use retained::{TopicValue, bytes_to_retain};
 

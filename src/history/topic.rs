@@ -107,6 +107,11 @@ impl<E: Kept> TopicHistory<E> {
         self.events.len()
     }
 
+    /// The oldest event that is held.
+    pub(super) fn oldest(&self) -> Option<&E> {
+        self.events.front()
+    }
+
     /// Something has happened in it.
     pub(super) fn note(&mut self, seq: u64, to: &Destination) {
         self.shares_events |= matches!(to, Destination::Topics(topics) if topics.len() > 1);

@@ -5,6 +5,7 @@
 
 mod clock;
 mod connection;
+pub mod console;
 mod exec;
 mod floods;
 pub mod guard;

@@ -64,7 +64,8 @@ fn open<S>(found: &Found<'_>, head: &Parts, body: &RequestBody) -> Answer<S> {
     }
     match found.subscription(head) {
         Err(error) => {
-            tracing::debug!(%error, target = ?head.uri, "refused a subscription");
+            // Without the query, where tokens may be.
+            tracing::debug!(%error, path = ?head.uri.path(), "refused a subscription");
             Answer::Response(problem(&Problem::from(&error)))
         }
         Ok(Subscription { poll, .. }) if head.method == Method::HEAD => {

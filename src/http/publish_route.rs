@@ -73,7 +73,8 @@ impl PublishRoute {
     ) -> Response<ResponseBody<S>> {
         let response = match self.publish(head, body).await {
             Ok((receipt, single)) => accepted(&receipt, single, self.durability),
-            Err(Refused::Method) => method_not_allowed("POST"),
+            Err(Refused::Method) if head.uri.path() == PATH => method_not_allowed("POST"),
+            Err(Refused::Method) => method_not_allowed("GET, HEAD, POST"),
             Err(Refused::Problem(refused)) => {
                 tracing::debug!(path = ?head.uri.path(), ?refused, "refused a publish request");
                 with_hints(problem(&refused), &refused)

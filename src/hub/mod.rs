@@ -6,6 +6,7 @@
 
 mod bounds;
 mod keys;
+mod overview;
 mod recovery;
 mod submission;
 #[cfg(test)]

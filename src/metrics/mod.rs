@@ -5,6 +5,7 @@
 
 mod cells;
 mod render;
+mod snapshot;
 mod table;
 mod upstream;
 
@@ -15,6 +16,7 @@ use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 
 pub use cells::{BUCKETS, Cell, Histogram, HistogramSnapshot};
+pub use snapshot::{Counters, Durations, HistoryGauges};
 pub use table::{METRICS, Metric};
 pub use upstream::{Counted, UpstreamMetrics};
 
@@ -195,6 +197,11 @@ pub enum Protocol {
 
 impl Protocol {
     const ALL: [&'static str; 3] = ["http1", "http2", "poll"];
+
+    /// The word in labels and in the internal API.
+    pub const fn as_str(self) -> &'static str {
+        Self::ALL[self as usize]
+    }
 }
 
 /// Which listener a connection came through.

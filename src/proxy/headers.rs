@@ -267,11 +267,21 @@ fn set_forwarded(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
         Some(host) => ["for=", open, ip, close, ";proto=", proto, ";host=\"", host, "\""].concat(),
         None => ["for=", open, ip, close, ";proto=", proto].concat(),
     };
-    append_to_list(headers, FORWARDED, HeaderValue::try_from(own).ok());
-    append_to_list(headers, X_FORWARDED_FOR, Some(ip_text.clone()));
+    // Where a trusted peer has told the client's address in one of these fields, another one that began
+    // with us would name that peer as the client.
+    let is_told =
+        [FORWARDED, X_FORWARDED_FOR, X_REAL_IP].iter().any(|name| headers.contains_key(name));
+    if !is_told || headers.contains_key(FORWARDED) {
+        append_to_list(headers, FORWARDED, HeaderValue::try_from(own).ok());
+    }
+    if !is_told || headers.contains_key(X_FORWARDED_FOR) {
+        append_to_list(headers, X_FORWARDED_FOR, Some(ip_text.clone()));
+    }
+    if !is_told {
+        headers.insert(X_REAL_IP, ip_text.clone());
+    }
     // What the first proxy says is what the client has done; those after it only pass it on.
     headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(proto));
-    headers.entry(X_REAL_IP).or_insert_with(|| ip_text.clone());
     if let Some(host) = host {
         headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
     }

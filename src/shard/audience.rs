@@ -15,7 +15,7 @@ use super::ring::RingBounds;
 use crate::event::{Destination, Event, EventNames};
 use crate::history::Wants;
 use crate::subscribe::RouteId;
-use crate::topic::Filter;
+use crate::topic::{Filter, Topic};
 
 pub(super) type StreamKey = usize;
 
@@ -30,7 +30,7 @@ pub(super) struct Selection {
 
 impl Selection {
     /// Everything that goes to these topics.
-    #[cfg(any(test, feature = "bench"))]
+    #[cfg(any(all(test, not(tidegate_loom)), feature = "bench"))]
     pub(super) fn all_of(filters: impl Into<Box<[Filter]>>) -> Self {
         Self { filters: filters.into(), names: EventNames::default() }
     }
@@ -52,6 +52,8 @@ pub(super) struct Kind {
 
 pub(super) struct Audience {
     selection: Rc<Selection>,
+    /// Whether its names leave any out: here, since every event that matches looks at it.
+    names_are_limited: bool,
     pub(super) kind: Kind,
     /// What not every member has been sent.
     pub(super) log: Log,
@@ -74,6 +76,10 @@ impl Audience {
     pub(super) fn wants(&self) -> Wants<'_> {
         let Selection { filters, names } = &*self.selection;
         Wants { filters, everyone: self.kind.broadcast, names }
+    }
+
+    fn wants_name_of(&self, event: &Event) -> bool {
+        !self.names_are_limited || self.selection.names.have(event)
     }
 
     /// What writes its events in one form.
@@ -154,6 +160,7 @@ impl Audiences {
         let selection = Rc::new(selection);
         let key = self.slab.insert(Box::new(Audience {
             selection: Rc::clone(&selection),
+            names_are_limited: selection.names.are_limited(),
             kind,
             log: Log::default(),
             members: Vec::new(),
@@ -190,7 +197,7 @@ impl Audiences {
         match &event.to {
             Destination::Everyone => {
                 let wanting = self.slab.iter().filter(|(_, audience)| {
-                    audience.kind.broadcast && audience.selection.names.have(event)
+                    audience.kind.broadcast && audience.wants_name_of(event)
                 });
                 matching.extend(wanting.map(|(key, _)| key));
             }
@@ -200,7 +207,7 @@ impl Audiences {
                         let audience = &mut self.slab[key];
                         if audience.last_matched != event.seq {
                             audience.last_matched = event.seq;
-                            if audience.selection.names.have(event) {
+                            if audience.wants_name_of(event) {
                                 matching.push(key);
                             }
                         }
@@ -208,6 +215,24 @@ impl Audiences {
                 }
             }
         }
+    }
+
+    /// How many streams get events of a topic, or what goes to everyone, and how many audiences were
+    /// looked at for that.
+    pub(super) fn count_members(&self, topic: Option<&Topic>) -> (u64, usize) {
+        let mut keys = Vec::new();
+        match topic {
+            Some(topic) => self.index.matches(topic, |key| keys.push(key)),
+            None => {
+                let wanting = self.slab.iter().filter(|(_, audience)| audience.kind.broadcast);
+                keys.extend(wanting.map(|(key, _)| key));
+            }
+        }
+        let visits = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        let members = keys.iter().map(|&key| self.slab[key].members.len() as u64);
+        (members.sum(), visits)
     }
 
     pub(super) fn get(&self, key: AudienceKey) -> Option<&Audience> {

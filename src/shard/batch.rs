@@ -1,8 +1,10 @@
 //! Concatenated frames, made once and written to every stream that is behind by the same range: in a
 //! round of the sweep nearly all streams of an audience are.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::audience::Selection;
 use super::framing::{Framing, Writer};
 use super::index::AudienceKey;
 use super::log::Log;
@@ -15,14 +17,19 @@ const BATCHES: usize = 4;
 /// `BATCHES` times this, or times the largest event.
 const BATCH_BYTES: usize = 64 * 1024;
 
+/// Frames that are asked for: those of one audience's log from one position to before another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) audience: AudienceKey,
+    pub(super) from: u64,
+    pub(super) upto: u64,
+    pub(super) framing: Framing,
+}
+
 /// Frames of one audience from one position to another, as one buffer.
 #[derive(Default)]
 pub(super) struct Batch {
-    audience: AudienceKey,
-    framing: Framing,
-    from: u64,
-    /// The position after the last frame that was asked for.
-    wanted: u64,
+    wanted: Wanted,
     /// The position after the last frame that is in the buffer.
     pub(super) to: u64,
     pub(super) bytes: Vec<u8>,
@@ -32,21 +39,23 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    fn fill(&mut self, log: &Log, upto: u64, writer: &Writer) {
+    fn fill(&mut self, wanted: Wanted, log: &Log, writer: &Writer) {
+        let Wanted { from, upto, .. } = wanted;
         self.bytes.clear();
         self.ends.clear();
-        self.wanted = upto;
-        self.to = self.from;
-        for event in log.from(self.from).take((upto - self.from) as usize) {
-            if self.to > self.from && self.bytes.len() + writer.len(event) > BATCH_BYTES {
+        self.wanted = wanted;
+        self.to = from;
+        for event in log.from(from).take((upto - from) as usize) {
+            let bytes = writer.bytes(event);
+            if self.to > from && self.bytes.len() + bytes.len() > BATCH_BYTES {
                 break;
             }
-            writer.append(event, &mut self.bytes);
+            self.bytes.extend_from_slice(&bytes);
             self.ends.push(self.bytes.len());
             self.to += 1;
         }
-        let written = (self.to - self.from) as usize;
-        self.times.set(log.from(self.from).take(written).map(|event| event.accepted));
+        let written = (self.to - from) as usize;
+        self.times.set(log.from(from).take(written).map(|event| event.accepted));
     }
 
     /// Counts the delivery of the whole batch at `now`.
@@ -116,29 +125,21 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    /// The frames of `audience`'s log from `from` to `upto` (exclusive, at least one), as far as
-    /// they fit one buffer.
+    /// The frames that are wanted of `log`, at least one, as far as they fit one buffer. `told` says what
+    /// the audience asked for, if it is told topics.
     pub(super) fn get(
         &mut self,
-        audience: AudienceKey,
+        wanted: Wanted,
         log: &Log,
-        from: u64,
-        upto: u64,
-        writer: &Writer,
+        told: impl FnOnce() -> Option<Rc<Selection>>,
     ) -> &Batch {
-        let found = self.batches.iter().position(|batch| {
-            batch.audience == audience
-                && batch.from == from
-                && batch.wanted == upto
-                && batch.framing == writer.framing
-                && !batch.ends.is_empty()
-        });
+        let found =
+            self.batches.iter().position(|batch| batch.wanted == wanted && !batch.ends.is_empty());
         let index = found.unwrap_or_else(|| {
             let index = self.oldest;
             self.oldest = (index + 1) % BATCHES;
-            let batch = &mut self.batches[index];
-            (batch.audience, batch.from, batch.framing) = (audience, from, writer.framing);
-            batch.fill(log, upto, writer);
+            let writer = Writer { framing: wanted.framing, told: told() };
+            self.batches[index].fill(wanted, log, &writer);
             index
         });
         &self.batches[index]
@@ -146,7 +147,7 @@ impl Batches {
 
     /// Forgets an audience that is gone, whose key may come back with other events.
     pub(super) fn forget(&mut self, audience: AudienceKey) {
-        for batch in self.batches.iter_mut().filter(|batch| batch.audience == audience) {
+        for batch in self.batches.iter_mut().filter(|batch| batch.wanted.audience == audience) {
             *batch = Batch::default();
         }
     }
@@ -162,11 +163,17 @@ mod tests {
     use super::super::testing::event;
     use super::*;
 
-    const CHUNKED: &Writer = &plain(Transfer::Chunked);
-    const BARE: &Writer = &plain(Transfer::Bare);
+    const CHUNKED: Framing = Framing { transfer: Transfer::Chunked, gzip: false };
+    const BARE: Framing = Framing { transfer: Transfer::Bare, gzip: false };
 
-    const fn plain(transfer: Transfer) -> Writer {
-        Writer { framing: Framing { transfer, gzip: false }, told: None }
+    fn get<'a>(
+        batches: &'a mut Batches,
+        log: &Log,
+        audience: AudienceKey,
+        from: u64,
+        framing: Framing,
+    ) -> &'a Batch {
+        batches.get(Wanted { audience, from, upto: 3, framing }, log, || None)
     }
 
     fn log(sizes: &[usize]) -> Log {
@@ -180,7 +187,7 @@ mod tests {
     #[test]
     fn a_short_write_is_cut_at_the_right_frame() {
         let (log, mut batches) = (log(&[10, 20, 30]), Batches::default());
-        let batch = batches.get(0, &log, 0, 3, CHUNKED);
+        let batch = get(&mut batches, &log, 0, 0, CHUNKED);
         let ends: Vec<_> = [0, 1, 2]
             .map(|position| log.at(position).frame.size())
             .iter()
@@ -199,16 +206,16 @@ mod tests {
     #[test]
     fn a_buffer_is_shared_by_streams_with_the_same_range_and_framing() {
         let (log, mut batches) = (log(&[1, 1, 1]), Batches::default());
-        let first = std::ptr::from_ref(batches.get(0, &log, 1, 3, CHUNKED));
-        assert_eq!(std::ptr::from_ref(batches.get(0, &log, 1, 3, CHUNKED)), first);
-        assert_ne!(std::ptr::from_ref(batches.get(0, &log, 1, 3, BARE)), first);
-        assert_ne!(std::ptr::from_ref(batches.get(1, &log, 1, 3, CHUNKED)), first);
+        let first = std::ptr::from_ref(get(&mut batches, &log, 0, 1, CHUNKED));
+        assert_eq!(std::ptr::from_ref(get(&mut batches, &log, 0, 1, CHUNKED)), first);
+        assert_ne!(std::ptr::from_ref(get(&mut batches, &log, 0, 1, BARE)), first);
+        assert_ne!(std::ptr::from_ref(get(&mut batches, &log, 1, 1, CHUNKED)), first);
     }
 
     #[test]
     fn a_buffer_is_bounded_but_holds_at_least_one_event() {
         let (log, mut batches) = (log(&[40_000, 40_000, 100_000]), Batches::default());
-        assert_eq!(batches.get(0, &log, 0, 3, CHUNKED).to, 1);
-        assert_eq!(batches.get(0, &log, 2, 3, CHUNKED).to, 3);
+        assert_eq!(get(&mut batches, &log, 0, 0, CHUNKED).to, 1);
+        assert_eq!(get(&mut batches, &log, 0, 2, CHUNKED).to, 3);
     }
 }

@@ -108,7 +108,7 @@ impl Fanout {
         );
         let routes = Routes::new(&config.stream);
         let streams =
-            Streams::new(&config, &routes, Arc::clone(&hub), mailbox, Arc::clone(&metrics))?;
+            Streams::new(0, &config, &routes, Arc::clone(&hub), mailbox, Arc::clone(&metrics))?;
         Ok(Self { hub, metrics, places, streams, _runtime: runtime })
     }
 

@@ -96,7 +96,7 @@ impl Streams {
         while bytes.is_empty() || bytes.len() < PULL_BYTES {
             self.take_from_ring(key, 1);
             let Some(event) = self.taken.pop() else { break };
-            self.writer(key).append(&event, &mut bytes);
+            bytes.extend_from_slice(&self.writer(key).bytes(&event));
             self.delivered(event.accepted);
             self.sent_from_ring(key, &[event]);
         }

@@ -5,13 +5,14 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 use http::Version;
 
 use super::audience::Selection;
 use crate::event::{Destination, Event};
 use crate::hook::Snapshot;
 use crate::sse::{Frame, gzip_header, remark, stored};
+use crate::topic::Topic;
 
 /// How frames are delimited on a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,32 +91,18 @@ pub(super) struct Writer {
 impl Writer {
     /// What is written of an event.
     pub(super) fn bytes<'e>(&self, event: &'e Event) -> Cow<'e, [u8]> {
-        if self.told.is_none() {
-            return Cow::Borrowed(self.framing.transfer.of(self.framing.frame_of(event)));
-        }
-        let mut bytes = Vec::new();
-        self.append(event, &mut bytes);
-        Cow::Owned(bytes)
-    }
-
-    /// How many bytes are written of an event.
-    pub(super) fn len(&self, event: &Event) -> usize {
         let frame = self.framing.transfer.of(self.framing.frame_of(event));
-        self.topic(event).map_or(0, |topic| topic.len()) + frame.len()
-    }
-
-    /// Appends what is written of an event.
-    pub(super) fn append(&self, event: &Event, to: &mut impl BufMut) {
-        if let Some(topic) = self.topic(event) {
-            to.put_slice(&topic);
+        match &self.told {
+            None => Cow::Borrowed(frame),
+            Some(told) => Cow::Owned([&self.topic(event, told), frame].concat()),
         }
-        to.put_slice(self.framing.transfer.of(self.framing.frame_of(event)));
     }
 
     /// What is written of an event behind the first `written` bytes.
     pub(super) fn rest(&self, event: &Event, written: usize) -> Bytes {
         let frame = self.framing.transfer.shared(self.framing.frame_of(event));
-        let Some(topic) = self.topic(event) else { return frame.slice(written..) };
+        let Some(told) = &self.told else { return frame.slice(written..) };
+        let topic = self.topic(event, told);
         match written.checked_sub(topic.len()) {
             Some(of_frame) => frame.slice(of_frame..),
             None => [&topic[written..], &frame].concat().into(),
@@ -123,15 +110,13 @@ impl Writer {
     }
 
     /// Tells the topic that brings an event to these streams. Of its other topics they may not know.
-    fn topic(&self, event: &Event) -> Option<Bytes> {
-        let filters = &self.told.as_ref()?.filters;
+    #[cold]
+    fn topic(&self, event: &Event, told: &Selection) -> Bytes {
+        let is_wanted = |topic: &&Topic| told.filters.iter().any(|filter| filter.matches(topic));
         let topic = match &event.to {
             Destination::Everyone => "*",
-            Destination::Topics(topics) => topics
-                .iter()
-                .find(|topic| filters.iter().any(|filter| filter.matches(topic)))?
-                .as_str(),
+            Destination::Topics(topics) => topics.iter().find(is_wanted).map_or("", Topic::as_str),
         };
-        Some(self.framing.control(&remark(topic)))
+        self.framing.control(&remark(topic))
     }
 }

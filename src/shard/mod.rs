@@ -20,8 +20,11 @@ mod batch;
 pub mod bench;
 mod body;
 mod deliver;
+mod explain;
 mod framing;
+mod gaps;
 mod index;
+mod inspect;
 mod log;
 #[cfg(test)]
 #[cfg(tidegate_loom)]
@@ -69,6 +72,7 @@ use self::streams::Streams;
 use crate::hook::{Revocation, Revocations};
 use crate::http::{Handler, Takeover};
 use crate::hub::{EventMailbox, Hub};
+use crate::inspect::Questions;
 use crate::metrics::{ListenerName, Metrics, ShardMetrics};
 use crate::net::Transport;
 use crate::proxy::Proxy;
@@ -114,6 +118,8 @@ pub struct Shard<H> {
     pub adopted: mpsc::Sender<()>,
     /// Sessions whose streams are to end.
     pub revocations: Revocations,
+    /// What operators ask of its streams.
+    pub questions: Questions,
     /// The hub, for the order's epoch and head.
     pub hub: Arc<Hub>,
     /// This shard's mailbox.
@@ -167,6 +173,7 @@ impl<H: Handler> Shard<H> {
         let settings = self.settings.now();
         let cells = self.metrics.shard(self.index);
         let streams = Streams::new(
+            self.index,
             &settings.config,
             &settings.routes,
             Arc::clone(&self.hub),
@@ -232,6 +239,7 @@ impl<H: Handler> Shard<H> {
         tokio::task::spawn_local(internal.run(|_, _| ()));
         tokio::task::spawn_local(end_sessions(self.revocations, Rc::clone(&streams)));
         tokio::task::spawn_local(close_old_connections(Rc::clone(&handler)));
+        tokio::task::spawn_local(inspect::answer(self.questions, Rc::clone(&streams)));
         let (sources, on_shard) = self.sources;
         tokio::task::spawn_local(sources.run(on_shard));
         if self.index == 0 {

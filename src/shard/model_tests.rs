@@ -10,6 +10,9 @@
 //! MODEL_SEED=7 MODEL_STEPS=1000000 cargo test --profile fast --lib bold_sentence -- --nocapture
 //! ```
 
+mod parts;
+
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -19,45 +22,45 @@ use fastrand::Rng;
 use flate2::write::GzDecoder;
 use http::HeaderMap;
 
-use super::audience::StreamKey;
 use super::framing::Transfer;
-use super::poll::Asked;
 use super::streams::Streams;
+use super::wheel::{TICK_MS, Tick};
 use crate::config::schema::{Config, Slow};
 use crate::config::units::Bytes;
-use crate::event::{Destination, EventNames};
-use crate::history::{Bounds, Limits, Retain};
-use crate::hub::{EventMailbox, Hub, KeyBounds, Submission};
+use crate::event::EventNames;
+use crate::history::{Bounds, Limits};
+use crate::hub::{EventMailbox, Hub, KeyBounds};
+use crate::inspect::{About, Outcome, StreamId};
 use crate::metrics::{Protocol, ShardMetrics};
-use crate::sse::{Cursor, Draft, Epoch, EventId, Fields};
+use crate::sse::{Cursor, Epoch, EventId};
 use crate::subscribe::{Opening, RouteId, Routes, Subscription};
-use crate::topic::{Filter, Topic};
+use crate::topic::Filter;
+use parts::{Client, NAMES, Published, Stream, Wishes, client, submission};
 
 const SHARDS: usize = 2;
 const CLIENTS: usize = 24;
 /// The last of them poll.
 const POLLERS: usize = 8;
-const TOPICS: [&str; 7] = ["a", "b", "c", "x.1", "x.2", "x.1.y", "z.9"];
-/// `message` is none.
-const NAMES: [&str; 3] = ["message", "n1", "n2"];
-const FILTERS: [&str; 8] = ["a", "b", "c", "x.1", "x.*", "x.>", ">", "z.*"];
 
 /// One incarnation of the gateway.
 struct Gateway {
     epoch: Epoch,
     hub: Arc<Hub>,
     shards: Vec<Streams>,
+    /// By the clock of the model, in which every step takes two ticks.
+    time: Instant,
+    tick: Tick,
     /// What every event was; the first has `seq` 1.
     truth: Vec<Published>,
     seen: Seen,
 }
 
-/// What there is to know of an event.
-#[derive(Clone)]
-struct Published {
-    to: Destination,
-    name: &'static str,
-    conflate: Option<Box<str>>,
+/// Answers to why a stream has an event, and has not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Explained {
+    delivered: usize,
+    dropped: usize,
+    conflated: usize,
 }
 
 /// What has happened, to be sure that something has.
@@ -69,41 +72,8 @@ struct Seen {
     gaps: usize,
     resumed: usize,
     restarts: usize,
+    explained: Explained,
     polls: usize,
-}
-
-/// What a client has, and what it has been told.
-struct Client {
-    wishes: Wishes,
-    cursor: Option<EventId>,
-    polls: bool,
-    stream: Option<Stream>,
-}
-
-/// What a client wants: of what goes to these, events with one of these names, if there are any.
-struct Wishes {
-    filters: Box<[Filter]>,
-    names: Vec<&'static str>,
-}
-
-struct Stream {
-    shard: usize,
-    key: StreamKey,
-    generation: u32,
-    /// It is a poll.
-    asked: Option<Asked>,
-    /// It is compressed.
-    gzip: Option<GzDecoder<Vec<u8>>>,
-    /// `seq` of the last event received.
-    last: u64,
-    /// `seq` of the last id received: a cursor never passes what is yet to come.
-    cursor: u64,
-    /// Everything up to here was received or declared.
-    covered: u64,
-    /// Declared losses: after, to.
-    gaps: Vec<(u64, u64)>,
-    /// Retained values, which are older than `covered`, may come.
-    values_may_come: bool,
 }
 
 fn gateway(rng: &mut Rng) -> Gateway {
@@ -129,12 +99,13 @@ fn gateway(rng: &mut Rng) -> Gateway {
     let keys = KeyBounds::default();
     let hub = Arc::new(Hub::new(epoch, mailboxes.clone(), bounds, keys));
     let routes = Routes::new(&config.stream);
-    let shard = |mailbox| {
+    let shard = |(index, mailbox)| {
         let metrics = Arc::new(ShardMetrics::default());
-        Streams::new(&config, &routes, Arc::clone(&hub), mailbox, metrics).unwrap()
+        Streams::new(index, &config, &routes, Arc::clone(&hub), mailbox, metrics).unwrap()
     };
-    let shards = mailboxes.into_iter().map(shard).collect();
-    Gateway { epoch, hub, shards, truth: Vec::new(), seen: Seen::default() }
+    let shards = mailboxes.into_iter().enumerate().map(shard).collect();
+    let (time, tick) = (Instant::now(), Tick(0));
+    Gateway { epoch, hub, shards, time, tick, truth: Vec::new(), seen: Seen::default() }
 }
 
 impl Gateway {
@@ -142,7 +113,7 @@ impl Gateway {
         let events = 1 + rng.usize(0..4) * rng.usize(0..4);
         let (batch, truth): (Vec<_>, Vec<_>) = (0..events).map(|_| submission(rng)).unzip();
         // A full mailbox or too many retained values refuse the whole batch.
-        if self.hub.publish(batch, None, Instant::now()).is_ok() {
+        if self.hub.publish(batch, None, self.time).is_ok() {
             self.seen.published += truth.len();
             self.truth.extend(truth);
         } else {
@@ -150,17 +121,8 @@ impl Gateway {
         }
     }
 
-    fn wanted(&self, Wishes { filters, names }: &Wishes, seq: u64) -> bool {
-        let Published { to, name, .. } = &self.truth[seq as usize - 1];
-        if !names.is_empty() && !names.contains(name) {
-            return false;
-        }
-        match to {
-            Destination::Everyone => true,
-            Destination::Topics(topics) => {
-                topics.iter().any(|topic| filters.iter().any(|filter| filter.matches(topic)))
-            }
-        }
+    fn wanted(&self, wishes: &Wishes, seq: u64) -> bool {
+        self.truth[seq as usize - 1].is_wanted(wishes)
     }
 
     fn connect(&mut self, client: &mut Client, rng: &mut Rng) {
@@ -198,6 +160,7 @@ impl Gateway {
             Some(asked) => (asked.key, asked.generation),
             None => streams.open_body(subscription, Transfer::Bare, Protocol::Http2),
         };
+        streams.subscribers[key].opened = self.tick;
         let from = match cursor {
             Cursor::At(id) if id.epoch == self.epoch && id.seq <= streams.applied => id.seq,
             _ => streams.applied,
@@ -215,6 +178,8 @@ impl Gateway {
             covered: from,
             gaps: Vec::new(),
             values_may_come,
+            received: BTreeSet::new(),
+            dropped: BTreeSet::new(),
         });
     }
 
@@ -312,6 +277,8 @@ impl Gateway {
                 assert!(self.wanted(wishes, seq), "not asked for: {block}");
                 assert!(seq > stream.last, "after {}: {block}", stream.last);
                 stream.last = seq;
+                assert!(!stream.dropped.contains(&seq), "said to be dropped: {block}");
+                stream.received.insert(seq);
                 if seq > stream.covered {
                     self.cover(wishes, stream, seq - 1, block);
                     stream.covered = seq;
@@ -349,6 +316,52 @@ impl Gateway {
         stream.covered = stream.covered.max(upto);
     }
 
+    /// Asks why a stream has an event or has not; the client knows.
+    fn explain(&mut self, client: &mut Client, rng: &mut Rng) {
+        let head = self.hub.head();
+        let Client { wishes, stream: Some(stream), .. } = client else { return };
+        if head == 0 {
+            return;
+        }
+        let newest = head.saturating_sub(40).max(1);
+        // Most have not been replaced.
+        let replaced: Vec<_> =
+            (newest..=head).filter(|&seq| self.is_replaced(wishes, seq)).collect();
+        let one = if rng.bool() { rng.choice(replaced) } else { None };
+        let seq = one.unwrap_or_else(|| rng.u64(newest..=head));
+        let shard = &mut self.shards[stream.shard];
+        let id = StreamId::new(stream.shard, stream.key, stream.generation);
+        let about = About::Event(EventId { epoch: self.epoch, seq });
+        let Some(explained) = shard.explain(id, &about) else { return };
+        let all_gaps_known = shard.told_gaps.are_all_known();
+        let has_it = stream.received.contains(&seq);
+        let what = format!("{seq}: {explained:?}");
+        let wanted = self.wanted(wishes, seq);
+        match explained.outcome {
+            Outcome::OtherOrder | Outcome::NotYet => panic!("{what}"),
+            Outcome::NotAskedFor | Outcome::FilteredByName => assert!(!wanted, "{what}"),
+            Outcome::Waiting => assert!(!has_it && wanted, "{what}"),
+            Outcome::Delivered if all_gaps_known => {
+                assert!(has_it, "{what}");
+                self.seen.explained.delivered += 1;
+            }
+            Outcome::Dropped | Outcome::DroppedOrConflated => {
+                assert!(!has_it && wanted, "{what}");
+                stream.dropped.insert(seq);
+                self.seen.explained.dropped += 1;
+            }
+            // One that is to catch up may read it from the history yet.
+            Outcome::Conflated => {
+                assert!(!has_it && wanted && self.is_replaced(wishes, seq), "{what}");
+                self.seen.explained.conflated += 1;
+            }
+            Outcome::DeliveredOrConflated if all_gaps_known => {
+                assert!(wanted && (has_it || self.is_replaced(wishes, seq)), "{what}");
+            }
+            _ => {}
+        }
+    }
+
     fn leave(&mut self, client: &mut Client) {
         if let Some(stream) = client.stream.take() {
             self.shards[stream.shard].close_body(stream.key, stream.generation, false);
@@ -372,50 +385,15 @@ impl Gateway {
     }
 }
 
-fn submission(rng: &mut Rng) -> (Submission, Published) {
-    let to = match rng.usize(0..10) {
-        0 => Destination::Everyone,
-        topics => {
-            let mut topics: Vec<_> = (0..1 + topics / 8)
-                .map(|_| Topic::parse(TOPICS[rng.usize(..TOPICS.len())]).unwrap())
-                .collect();
-            topics.sort_unstable();
-            topics.dedup();
-            Destination::Topics(topics.into())
-        }
-    };
-    let retain = (rng.u8(..) < 20).then(|| match rng.bool() {
-        true => Retain::Keep("".into()),
-        false => Retain::Delete("".into()),
-    });
-    let data = "x".repeat(rng.usize(0..30) * rng.usize(0..8));
-    let name = NAMES[rng.usize(..NAMES.len())];
-    let event = (name != NAMES[0]).then_some(name);
-    let draft = Draft::new(&Fields { event, data: &data, ..Fields::default() });
-    let conflate = (rng.u8(..) < 64).then(|| rng.u8(0..2).to_string().into_boxed_str());
-    let truth = Published { to: to.clone(), name, conflate: conflate.clone() };
-    (Submission { to, draft, ttl: None, retain, key: None, conflate, is_last: false }, truth)
-}
-
-fn client(rng: &mut Rng, at: usize) -> Client {
-    let mut filters: Vec<_> = (0..rng.usize(1..4))
-        .map(|_| Filter::parse(FILTERS[rng.usize(..FILTERS.len())]).unwrap())
-        .collect();
-    filters.sort_unstable();
-    filters.dedup();
-    let polls = at >= CLIENTS - POLLERS;
-    let names = (0..rng.usize(0..3)).map(|_| NAMES[rng.usize(..NAMES.len())]);
-    let wishes = Wishes { filters: filters.into(), names: names.collect() };
-    Client { wishes, cursor: None, polls, stream: None }
-}
-
-fn run(seed: u64, steps: usize) {
+fn run(seed: u64, steps: usize) -> Explained {
     let rng = &mut Rng::with_seed(seed);
     fastrand::seed(seed);
     let mut now = gateway(rng);
-    let mut clients: Vec<_> = (0..CLIENTS).map(|at| client(rng, at)).collect();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|at| client(rng, at >= CLIENTS - POLLERS)).collect();
     for step in 0..steps {
         let at = rng.usize(..CLIENTS);
+        now.time += Duration::from_millis(2 * TICK_MS);
+        now.tick.0 += 2;
         match rng.usize(0..1_000) {
             0..200 => now.publish(rng),
             200..400 => {
@@ -430,7 +408,7 @@ fn run(seed: u64, steps: usize) {
             }
             800..900 if clients[at].stream.is_none() => now.connect(&mut clients[at], rng),
             900..940 => now.leave(&mut clients[at]),
-            940..998 => {}
+            940..998 => now.explain(&mut clients[at], rng),
             998 => now.settle(&mut clients),
             _ if rng.usize(0..20) == 0 => {
                 clients.iter_mut().for_each(|client| now.leave(client));
@@ -438,7 +416,7 @@ fn run(seed: u64, steps: usize) {
                 now = gateway(rng);
                 now.seen = Seen { restarts: seen.restarts + 1, ..seen };
                 let other = rng.usize(..CLIENTS);
-                clients[other] = client(rng, other);
+                clients[other] = client(rng, other >= CLIENTS - POLLERS);
             }
             _ => {}
         }
@@ -447,11 +425,12 @@ fn run(seed: u64, steps: usize) {
         }
     }
     now.settle(&mut clients);
-    let Seen { published, received, gaps, resumed, polls, .. } = now.seen;
+    let Seen { published, received, gaps, resumed, polls, explained, .. } = now.seen;
     println!("seed {seed}: {:?}", now.seen);
     let least = steps / 100;
     assert!(published > least && received > least && gaps > least / 20 && resumed > least / 20);
     assert!(polls > least, "{polls} polls");
+    explained
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -468,8 +447,15 @@ fn f16_f17_the_bold_sentence_holds_for_many_steps() {
     // Only because a shard has a poll set; nothing is ever polled.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _entered = runtime.enter();
+    let mut explained = Explained::default();
     for seed in seeds {
         let result = std::panic::catch_unwind(|| run(seed, steps));
-        assert!(result.is_ok(), "again with MODEL_SEED={seed} MODEL_STEPS={steps}");
+        let again = || panic!("again with MODEL_SEED={seed} MODEL_STEPS={steps}");
+        let of_run = result.unwrap_or_else(|_| again());
+        explained.delivered += of_run.delivered;
+        explained.dropped += of_run.dropped;
+        explained.conflated += of_run.conflated;
     }
+    let Explained { delivered, dropped, conflated } = explained;
+    assert!(delivered > 10 && dropped > 10 && conflated > 10, "{explained:?}");
 }

@@ -20,6 +20,7 @@ use super::wheel::{TICK_MS, Tick};
 use crate::history::{Place, Wants};
 use crate::hook::Snapshot;
 use crate::http::public::STREAM_HEADERS;
+use crate::inspect::StreamId;
 use crate::metrics::Protocol;
 use crate::net;
 use crate::sse::{Cursor, EndReason, Frame, GapReason};
@@ -306,15 +307,22 @@ impl Streams {
         moves_cursor: bool,
     ) -> Frame {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let session = fastrand::u64(..);
+        let session = self.next_id();
         let metadata = subscription.grant.as_ref().and_then(|grant| grant.metadata.as_deref());
         let time_ms = time.as_millis() as u64;
         let hello = Hello { time_ms, head, resumed, session, metadata };
         self.routes[subscription.route].control.hello(&hello, moves_cursor)
     }
 
-    fn gap(&self, subscription: &Subscription, gap: &Gap, moves_cursor: bool) -> Frame {
-        self.metrics.gaps[gap.reason as usize].add(1);
+    /// The id of the stream that opens next.
+    fn next_id(&self) -> StreamId {
+        self.id_of(self.subscribers.vacant_key(), self.generations.wrapping_add(1))
+    }
+
+    fn gap(&mut self, subscription: &Subscription, gap: &Gap, moves_cursor: bool) -> Frame {
+        let next = self.next_id();
+        // Retained values and what a snapshot's place is before are sent all the same.
+        self.note_gap(next.key(), next.generation(), *gap, moves_cursor);
         self.routes[subscription.route].control.gap(gap, moves_cursor)
     }
 

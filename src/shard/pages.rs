@@ -49,7 +49,7 @@ impl Encoded {
         let Page { lost, events, to, told_at } = page;
         let (mut bytes, mut frames) = (Vec::new(), Vec::with_capacity(events.len()));
         for event in events {
-            writer.append(&event, &mut bytes);
+            bytes.extend_from_slice(&writer.bytes(&event));
             frames.push((bytes.len(), event));
         }
         let place = Place { after: to, told_at };

@@ -73,6 +73,12 @@ impl Replay {
     pub(super) fn place_of_events(&self) -> Option<u64> {
         (self.past == Past::Events).then_some(self.place.after)
     }
+
+    /// Up to where it reads retained values, if that is what it reads: of what is not retained, it gets
+    /// nothing up to there.
+    pub(super) fn values_to(&self) -> Option<u64> {
+        (self.past == Past::Retained).then_some(self.values_to)
+    }
 }
 
 /// What a stream is to be written next.
@@ -197,7 +203,7 @@ impl Streams {
 
     /// Notes that a gap is told; its bytes.
     pub(super) fn tell_gap(&mut self, key: StreamKey, gap: &Gap, told_at: u64) -> Bytes {
-        self.metrics.gaps[gap.reason as usize].add(1);
+        self.note_gap(key, self.subscribers[key].generation, *gap, false);
         if gap.reason == GapReason::Slow {
             self.metrics.events_dropped[Dropped::Slow as usize].add(gap.count.unwrap_or(0));
         }

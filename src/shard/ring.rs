@@ -138,6 +138,22 @@ impl Ring {
         self.lost.take()
     }
 
+    /// The same, without taking it.
+    pub(super) fn lost(&self) -> Option<Lost> {
+        self.lost
+    }
+
+    /// Whether this event waits here. Costs a turn of the ring, since the queue can be read in no other way.
+    pub(super) fn holds(&self, seq: u64) -> bool {
+        let mut is_here = self.returned.iter().any(|event| event.seq == seq);
+        for _ in 0..self.queue.len() {
+            let Some(event) = self.queue.pop() else { break };
+            is_here |= event.seq == seq;
+            self.queue.push(event).expect("there is room where one was popped");
+        }
+        is_here
+    }
+
     pub(super) fn owes(&self) -> bool {
         self.lost.is_some()
     }

@@ -1,15 +1,19 @@
 //! What a shard needs to know of a stream route, in the units it counts in. Streams have the number of
 //! theirs, and share what is here.
 
+use std::sync::Arc;
+
 use super::audience::Kind;
 use super::ring::RingBounds;
-use crate::config::schema::{Slow, Stream, TopicField};
+use crate::config::schema::{Slow, TopicField};
 use crate::sse::{Epoch, Frame};
-use crate::subscribe::RouteId;
 use crate::subscribe::control::{ControlEvents, heartbeat_ms};
+use crate::subscribe::{RouteId, RouteSettings};
 
 /// One route.
 pub(super) struct StreamRoute {
+    /// Its template; absent for the streams of app servers that clients share.
+    pub(super) path: Option<Arc<str>>,
     pub(super) bounds: RingBounds,
     /// Absent without heartbeats.
     pub(super) heartbeat_ms: Option<u64>,
@@ -24,8 +28,10 @@ pub(super) struct StreamRoute {
 }
 
 impl StreamRoute {
-    pub(super) fn new(settings: &Stream, epoch: Epoch) -> Self {
+    pub(super) fn new(route: &RouteSettings, epoch: Epoch) -> Self {
+        let settings = &route.stream;
         Self {
+            path: route.path.clone(),
             bounds: RingBounds {
                 frames_max: settings.ring_frames_max,
                 bytes_max: settings.ring_bytes_max.0,

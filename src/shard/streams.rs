@@ -5,7 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{self};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::BytesMut;
 use slab::Slab;
@@ -13,6 +13,7 @@ use slab::Slab;
 use super::audience::{Audiences, StreamKey};
 use super::batch::Batches;
 use super::framing::Transfer;
+use super::gaps::{Told, ToldGaps};
 use super::index::AudienceKey;
 use super::pages::Pages;
 use super::poll_set::PollSet;
@@ -22,14 +23,15 @@ use super::route::{StreamRoute, StreamRoutes};
 use super::subscriber::{Backlog, Phase, Sink, Subscriber};
 use super::wheel::{Tick, Wheel};
 use crate::access::Access;
-use crate::config::schema::{Config, Slow, Stream};
+use crate::config::schema::{Config, Slow};
 use crate::event::Event;
 use crate::hook::Revoked;
 use crate::hub::{EventMailbox, Hub};
 use crate::interest::Interest;
 use crate::metrics::{Closed, Dropped, Protocol, Replayed, ShardMetrics};
 use crate::sse::{EndReason, GapReason};
-use crate::subscribe::Routes;
+use crate::subscribe::control::Gap;
+use crate::subscribe::{RouteSettings, Routes};
 
 /// Ends a chunked body (RFC 9112, 7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -46,6 +48,8 @@ const POOLED_RINGS: usize = 64;
 
 /// The streams of one shard. Only its thread ever touches this.
 pub(super) struct Streams {
+    /// The shard's place among the shards.
+    pub(super) shard: usize,
     /// What the streams are like, by route.
     pub(super) routes: StreamRoutes,
     /// What the kernel may hold of one stream, in bytes.
@@ -93,7 +97,12 @@ pub(super) struct Streams {
     /// What is fetched for audiences, as long as they are there.
     pub(super) interests: HashMap<AudienceKey, Interest>,
 
+    /// The last gaps that streams were told of.
+    pub(super) told_gaps: ToldGaps,
+
     started: Instant,
+    /// The same moment by the calendar: for people only.
+    pub(super) started_at: SystemTime,
     /// The time, as of the last look or the last write.
     pub(super) now: Instant,
     /// The tick of the last look: a write does not need to know it better than by a slice.
@@ -102,6 +111,7 @@ pub(super) struct Streams {
 
 impl Streams {
     pub(super) fn new(
+        shard: usize,
         config: &Config,
         routes: &Routes,
         hub: Arc<Hub>,
@@ -109,8 +119,9 @@ impl Streams {
         metrics: Arc<ShardMetrics>,
     ) -> io::Result<Self> {
         let now = Instant::now();
-        let route = |settings: &Arc<Stream>| StreamRoute::new(settings, hub.epoch());
+        let route = |settings: &Arc<RouteSettings>| StreamRoute::new(settings, hub.epoch());
         Ok(Self {
+            shard,
             routes: StreamRoutes(routes.settings().iter().map(route).collect()),
             send_buffer: config.server.send_buffer.0,
             replays_max: config.history.replays_max,
@@ -139,7 +150,9 @@ impl Streams {
             overrun: Vec::new(),
             over: Vec::new(),
             interests: HashMap::new(),
+            told_gaps: ToldGaps::default(),
             started: now,
+            started_at: SystemTime::now(),
             now,
             tick: Tick(0),
         })
@@ -170,6 +183,13 @@ impl Streams {
     /// Whether `key` is still the stream that it was when it had this generation.
     pub(super) fn is(&self, key: StreamKey, generation: u32) -> bool {
         self.subscribers.get(key).is_some_and(|stream| stream.generation == generation)
+    }
+
+    /// Notes that a stream is told of a gap. Of a whole one nothing is sent.
+    pub(super) fn note_gap(&mut self, key: StreamKey, generation: u32, gap: Gap, is_whole: bool) {
+        self.metrics.gaps[gap.reason as usize].add(1);
+        let at = self.tick;
+        self.told_gaps.add(Told { key, generation, gap, is_whole, at });
     }
 
     /// Gives a stream a ring of its own, with what it has not been sent of the audience's log. Where

@@ -14,6 +14,7 @@ use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
 
 use super::audience::StreamKey;
+use super::batch::Wanted;
 use super::framing::Writer;
 use super::streams::Streams;
 use super::subscriber::{Phase, Sink};
@@ -141,8 +142,9 @@ impl Streams {
             if from == upto {
                 return;
             }
-            let writer = audience.writer(subscriber.framing);
-            let batch = self.batches.get(subscriber.audience, log, from, upto, &writer);
+            let wanted =
+                Wanted { audience: subscriber.audience, from, upto, framing: subscriber.framing };
+            let batch = self.batches.get(wanted, log, || audience.told());
             let result = write(socket, &[IoSlice::new(&batch.bytes)]);
             self.now = Instant::now();
             match result {
@@ -285,7 +287,8 @@ impl Streams {
             reason: GapReason::Slow,
         };
         subscriber.sent = lost.to;
-        self.metrics.gaps[GapReason::Slow as usize].add(1);
+        let generation = subscriber.generation;
+        self.note_gap(key, generation, gap, true);
         Some(gap)
     }
 
@@ -327,7 +330,7 @@ impl Streams {
                 break;
             }
             sent += 1;
-            let length = self.writer(key).len(event);
+            let length = self.writer(key).bytes(event).len();
             if count < length {
                 let rest = self.writer(key).rest(event, count);
                 let backlog = self.backlog(key);

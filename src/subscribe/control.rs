@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::config::schema::{HeartbeatKind, Stream};
+use crate::inspect::StreamId;
 use crate::sse::{self, Draft, EndReason, Epoch, EventId, Fields, Frame, GapReason};
 
 /// Events that a stream has lost, all between two ids. Grows by coalescing: there is never more
@@ -34,8 +35,8 @@ pub struct Hello<'a> {
     pub head: u64,
     /// Whether the client has everything before that.
     pub resumed: bool,
-    /// Names this stream in logs.
-    pub session: u64,
+    /// Names this stream in the internal API.
+    pub session: StreamId,
     /// JSON that the app server has for the client.
     pub metadata: Option<&'a str>,
 }
@@ -66,7 +67,7 @@ struct HelloData<'a> {
     cursor: &'a str,
     resumed: bool,
     heartbeat_ms: u64,
-    session: &'a str,
+    session: StreamId,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'a RawValue>,
 }
@@ -158,7 +159,7 @@ impl ControlEvents {
             cursor: &self.id(hello.head).to_string(),
             resumed: hello.resumed,
             heartbeat_ms: self.heartbeat_ms,
-            session: &format!("{:016x}", hello.session),
+            session: hello.session,
             metadata: hello.metadata.and_then(|text| serde_json::from_str(text).ok()),
         });
         let draft =
@@ -222,7 +223,13 @@ mod tests {
 
     #[test]
     fn hello_carries_the_cursor_unless_a_gap_follows() {
-        let hello = Hello { time_ms: 5, head: 9, resumed: true, session: 0xab, metadata: None };
+        let hello = Hello {
+            time_ms: 5,
+            head: 9,
+            resumed: true,
+            session: StreamId::new(0, 0xab, 0),
+            metadata: None,
+        };
         let frame = text(&control(|_| ()).hello(&hello, true));
         assert!(frame.starts_with("id: 000000000001-9\nevent: hello\nretry: "), "{frame}");
         let data = r#"{"time":5,"cursor":"000000000001-9","resumed":true,"heartbeat_ms":15000,"session":"00000000000000ab"}"#;
@@ -277,7 +284,13 @@ mod tests {
         stream.control.hello = String::new();
         assert_eq!(stream.control_names().collect::<Vec<_>>(), ["heartbeat", "lost", "end"]);
         let control = ControlEvents::new(&stream, Epoch::new(1));
-        let hello = Hello { time_ms: 0, head: 4, resumed: false, session: 0, metadata: None };
+        let hello = Hello {
+            time_ms: 0,
+            head: 4,
+            resumed: false,
+            session: StreamId::new(0, 0, 0),
+            metadata: None,
+        };
         let first = text(&control.hello(&hello, true));
         assert!(first.starts_with("id: 000000000001-4\nretry: "), "{first}");
         assert!(!first.contains("data"), "{first}");

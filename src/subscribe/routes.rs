@@ -19,8 +19,18 @@ use crate::interest::Interest;
 use crate::sse::{Cursor, EventId};
 use crate::topic::{Filter, Topic};
 
-/// What a route's streams are like, by number: small, since every stream has one. Routes with the same
-/// settings have the same, and no reload gives it to others: streams outlive their routes.
+/// What a route's streams are like, and where they are.
+#[derive(Debug, PartialEq)]
+pub struct RouteSettings {
+    /// Its path, with the names of its parameters; absent for a shared stream, which has the paths of a
+    /// server.
+    pub path: Option<Arc<str>>,
+    /// What they are like.
+    pub stream: Stream,
+}
+
+/// A route's [`RouteSettings`], by number: small, since every stream has one. No reload gives it to others:
+/// streams outlive their routes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RouteId(u16);
 
@@ -43,7 +53,7 @@ pub struct Routes {
     /// By host, the most specific first, and then by path.
     paths: Vec<(HostPattern, Router<usize>)>,
     /// By their ids, those of earlier configurations too.
-    settings: Vec<Arc<Stream>>,
+    settings: Vec<Arc<RouteSettings>>,
 }
 
 /// There have been too many different settings since the start: only a restart forgets any.
@@ -68,7 +78,7 @@ pub struct Route {
     id: RouteId,
     /// Its place in the configuration.
     index: usize,
-    settings: Arc<Stream>,
+    settings: Arc<RouteSettings>,
     parameters: Parameters,
     /// Whether clients name their topics; else the route does, with values from the client in them.
     topics_from_query: bool,
@@ -96,10 +106,13 @@ impl Routes {
         Self::with(stream, self.settings.clone())
     }
 
-    fn with(stream: &Stream, mut settings: Vec<Arc<Stream>>) -> Result<Self, TooManySettings> {
+    fn with(
+        stream: &Stream,
+        mut settings: Vec<Arc<RouteSettings>>,
+    ) -> Result<Self, TooManySettings> {
         let default = [StreamRoute::events()];
         let given = if stream.routes.is_empty() { &default[..] } else { &stream.routes };
-        let mut known = |of_route: Stream| {
+        let mut known = |of_route: RouteSettings| {
             let at = settings.iter().position(|known| **known == of_route);
             let at = at.unwrap_or(settings.len());
             if at == RouteId::MAX {
@@ -112,12 +125,12 @@ impl Routes {
         };
         let (mut routes, mut paths) = (Vec::new(), Vec::new());
         for (index, route) in given.iter().enumerate() {
-            let known = known(stream.of_route(route))?;
+            let known = known(RouteSettings::new(stream, route))?;
             routes.push(Route::new(index, route, known));
             add_path(&mut paths, index, route);
         }
         paths.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let shared = known(of_shared(stream))?;
+        let shared = known(RouteSettings::shared(stream))?;
         let shared = Route::new(given.len(), &StreamRoute::events(), shared);
         Ok(Self { routes, shared, paths, settings })
     }
@@ -164,14 +177,14 @@ impl Routes {
     }
 
     /// What streams may be like, by id: those of earlier configurations too.
-    pub fn settings(&self) -> &[Arc<Stream>] {
+    pub fn settings(&self) -> &[Arc<RouteSettings>] {
         &self.settings
     }
 
     /// The names that publishers may not use: those that control events have on any route.
     pub fn reserved(&self) -> HashSet<String> {
         let routes = self.routes.iter().chain([&self.shared]);
-        routes.flat_map(|route| route.settings.control_names()).map(str::to_owned).collect()
+        routes.flat_map(|route| route.settings().control_names()).map(str::to_owned).collect()
     }
 }
 
@@ -185,21 +198,32 @@ fn add_path(paths: &mut Vec<(HostPattern, Router<usize>)>, index: usize, route: 
     inserted.expect("a valid configuration has no two routes for the same paths");
 }
 
-/// The settings of a server's stream that clients share: of ours are only the gap, without which there
-/// is no sharing, and the comments that keep it alive.
-fn of_shared(stream: &Stream) -> Stream {
-    let mut settings = stream.of_route(&StreamRoute::events());
-    settings.control.hello.clear();
-    settings.control.end.clear();
-    settings.heartbeat_kind = HeartbeatKind::Comment;
-    settings.resume = true;
-    settings.broadcast = false;
-    settings.topic_field = TopicField::None;
-    settings
+impl RouteSettings {
+    fn new(stream: &Stream, route: &StreamRoute) -> Self {
+        let path = String::from(route.path.clone());
+        Self { path: Some(path.into()), stream: stream.of_route(route) }
+    }
+
+    /// Those of a server's stream that clients share: of ours are only the gap, without which there is no
+    /// sharing, and the comments that keep it alive.
+    fn shared(stream: &Stream) -> Self {
+        let mut stream = stream.of_route(&StreamRoute::events());
+        stream.control.hello.clear();
+        stream.control.end.clear();
+        stream.heartbeat_kind = HeartbeatKind::Comment;
+        stream.resume = true;
+        stream.broadcast = false;
+        stream.topic_field = TopicField::None;
+        Self { path: None, stream }
+    }
 }
 
 impl Route {
-    fn new(index: usize, route: &StreamRoute, (id, settings): (RouteId, Arc<Stream>)) -> Self {
+    fn new(
+        index: usize,
+        route: &StreamRoute,
+        (id, settings): (RouteId, Arc<RouteSettings>),
+    ) -> Self {
         let topics_from_query = route.topics_from_query;
         Self { id, index, settings, parameters: Parameters::new(route), topics_from_query }
     }
@@ -212,7 +236,7 @@ impl Route {
     /// Whether who comes back is sent what it has missed, and whether what goes to everyone reaches
     /// its streams.
     pub fn settings(&self) -> &Stream {
-        &self.settings
+        &self.settings.stream
     }
 
     /// Reads a subscription to these topics, with the settings of this route, from a request's head.
@@ -225,18 +249,18 @@ impl Route {
         head: &Parts,
     ) -> Result<Subscription, SubscribeError> {
         let cors = self.cors(&head.headers);
-        parse(self.id, &self.settings, filters, head, cors)
+        parse(self.id, self.settings(), filters, head, cors)
     }
 
     /// The header fields that every response of this route has for pages of other origins.
     pub fn cors(&self, request: &HeaderMap) -> HeaderMap {
-        cors::fields(&self.settings.cors, request)
+        cors::fields(&self.settings().cors, request)
     }
 
     /// The header fields of the answer to a browser that asks whether a page of another origin may use
     /// this route; `None` if this is another request.
     pub fn preflight(&self, head: &Parts) -> Option<HeaderMap> {
-        cors::preflight(&self.settings.cors, head)
+        cors::preflight(&self.settings().cors, head)
     }
 }
 
@@ -251,7 +275,7 @@ impl Found<'_> {
         let filters = match route.topics_from_query {
             true => {
                 let query = head.uri.query().unwrap_or_default();
-                topics_of(query, route.settings.topics_max, head.uri.path())?
+                topics_of(query, route.settings().topics_max, head.uri.path())?
             }
             false => route.parameters.topics(&values)?,
         };

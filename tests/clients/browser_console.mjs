@@ -7,6 +7,7 @@
 //   {"reload": true}
 // Argument: {"url", "path", "device"}; `device` is one of playwright's, such as "Pixel 7".
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { openPage, report } from './chromium.mjs';
 
 const WAIT_MS = 20_000;
@@ -17,9 +18,13 @@ page.on('pageerror', (error) => console.error(error));
 
 const orders = {
   run: (expression) => page.evaluate(expression),
+  // From outside: `waitForFunction` has the page evaluate a text, which the page's policy may forbid.
   wait: async (expression) => {
-    const options = { polling: 10, timeout: WAIT_MS };
-    return (await page.waitForFunction(expression, null, options)).jsonValue();
+    for (const end = Date.now() + WAIT_MS; Date.now() < end; await sleep(10)) {
+      const value = await page.evaluate(expression);
+      if (value) return value;
+    }
+    throw new Error(`not within ${WAIT_MS} ms: ${expression}`);
   },
   offline: (offline) => page.context().setOffline(offline),
   block: (pattern) => page.route(pattern, (route) => route.abort()),

@@ -359,3 +359,58 @@ fn need_d6_an_instance_that_is_removed_while_connected_leaves_nothing_behind() {
     connected(&system.gateway, 0.0);
     assert_eq!(system.gateway.get("/sources").json(), json!({"sources": []}));
 }
+
+#[test]
+fn need_d8_the_debug_page_shows_the_instances_and_a_sessions_events_as_they_come() {
+    let system = quick();
+    let model = Model::start();
+    add(&system, "a", &model.stream_url());
+    connected(&system.gateway, 1.0);
+    // Nobody listens here.
+    add(&system, "gone", "http://127.0.0.1:1/event");
+
+    let mut page = Page::open(system.gateway.internal, "/debug/#/sources");
+    let state_of = |name: &str, state: &str| {
+        format!(
+            "[...document.querySelectorAll('#sources tbody tr')].some(({{ cells }}) =>
+                cells[0].textContent === '{name}' && cells[1].textContent === '{state}')"
+        )
+    };
+    page.wait(&state_of("a", "connected"));
+    page.wait(&state_of("gone", "error"));
+
+    page.run("location.hash = '#/tail'");
+    page.run(
+        "{ const form = document.querySelector('#tail-form');
+           form.elements.topic.value = 'instance.a.session.s-1';
+           form.elements.history.checked = true;
+           form.elements.open.checked = true;
+           form.requestSubmit(); }",
+    );
+    let shown = |page: &mut Page, count: usize| {
+        page.wait(&format!("document.querySelectorAll('#tail-events pre').length === {count}"));
+        page.run(
+            "[...document.querySelectorAll('#tail-events li')].map((row) =>
+                [row.querySelector('b').textContent, row.querySelector('pre').textContent])",
+        )
+    };
+    model.say("s-2", &json!({"tokens": ["of another session"]}));
+    for (round, token) in ["hello", "world"].into_iter().enumerate() {
+        // Each is shown before the next is said.
+        model.say("s-1", &json!({"tokens": [token]}));
+        let rows = shown(&mut page, 2 * (round + 1));
+        // The newest is on top.
+        assert_eq!(
+            (&rows[0][0], &rows[1][0]),
+            (&json!("session_updated"), &json!("message_updated"))
+        );
+        let text = rows[1][1].as_str().expect("a text");
+        assert!(
+            text.starts_with("{\n  \"") && text.contains(&format!("\n  \"token\": \"{token}\"")),
+            "{text}"
+        );
+    }
+    drop(model);
+    page.run("location.hash = '#/sources'");
+    page.wait(&state_of("a", "error"));
+}

@@ -94,6 +94,31 @@ fn a_trusted_proxys_word_is_kept_and_added_to() {
     assert_eq!(request.header("x-real-ip"), Some("203.0.113.9"));
 }
 
+/// A list of ours that began with the trusted peer would name that as the client.
+#[test]
+fn what_a_trusted_peer_tells_in_one_field_is_not_contradicted_in_another() {
+    let origin = Origin::listen();
+    let gateway = Gateway::builder()
+        .config(&format!("[proxy]\nupstream = {:?}\ntrusted = ['127.0.0.0/8']", origin.url()))
+        .start();
+    let names = ["x-forwarded-for", "forwarded", "x-real-ip"];
+    for (told, expected) in [
+        ("x-forwarded-for: 203.0.113.9", [Some("203.0.113.9, 127.0.0.1"), None, None]),
+        ("x-real-ip: 203.0.113.9", [None, None, Some("203.0.113.9")]),
+        ("forwarded: for=203.0.113.9", [None, Some("for=203.0.113.9, for=127.0.0.1"), None]),
+    ] {
+        let request = received(&gateway, &origin, &format!("{told}\r\n"));
+        for (name, expected) in names.into_iter().zip(expected) {
+            let said = request.header(name);
+            let is_it = match (said, expected) {
+                (Some(said), Some(expected)) => said.starts_with(expected),
+                (said, expected) => said.is_none() && expected.is_none(),
+            };
+            assert!(is_it, "{told}: {name} is {said:?}, not {expected:?}");
+        }
+    }
+}
+
 #[test]
 fn each_hop_signs_with_via() {
     let origin = Origin::listen();

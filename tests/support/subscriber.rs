@@ -164,7 +164,7 @@ pub struct Hello {
     pub resumed: bool,
     /// Longest silence to expect, in milliseconds.
     pub heartbeat_ms: u64,
-    /// The stream's name in logs.
+    /// The stream's id in the internal API.
     pub session: Value,
     /// The reconnect delay it carried, in milliseconds.
     pub retry_ms: Option<u64>,
