@@ -28,16 +28,22 @@ CARGO_DENY_VERSION := 0.20.2
 # The version of the library in Cargo.toml: the two belong together.
 GUNGRAUN_VERSION := 0.20.0
 
+# Programs of `tests/deploy.rs`.
+CARGO_DEB_VERSION := 3.8.0
+OHA_VERSION := 1.16.0
+
 CLIENTS := tests/clients
 VENV := target/venv
 CARGO_DENY := target/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+CARGO_DEB := target/tools/cargo-deb-$(CARGO_DEB_VERSION)/bin/cargo-deb
+OHA := target/tools/oha-$(OHA_VERSION)/bin/oha
 GUNGRAUN := target/tools/gungraun-runner-$(GUNGRAUN_VERSION)/bin/gungraun-runner
 
 # command:package of Debian. Only what is missing is installed.
 BUILD_PACKAGES := cc:gcc,libc6-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) curl:curl chromium:chromium python3:python3 \
-	python3-venv:python3-venv node:nodejs npm:npm nginx:nginx haproxy:haproxy \
-	prometheus:prometheus
+	python3-venv:python3-venv node:nodejs npm:npm nginx:nginx haproxy:haproxy caddy:caddy \
+	prometheus:prometheus groff:groff-base systemd-analyze:systemd dpkg-shlibdeps:dpkg-dev
 BENCH_PACKAGES := $(BUILD_PACKAGES) valgrind:valgrind,libc6-dbg python3:python3
 
 # The peers that `make bench` measures beside; only their programs are used.
@@ -47,9 +53,10 @@ PEER_PACKAGES := nginx:nginx nchan:libnginx-mod-nchan pushpin:pushpin zurl:zurl 
 
 .PHONY: deps packages toolchain components
 
-deps: packages components $(VENV)/installed $(CLIENTS)/node_modules/installed $(CARGO_DENY) ## Install what the tests need and is missing
+deps: packages components $(VENV)/installed $(CLIENTS)/node_modules/installed \
+	$(CARGO_DENY) $(CARGO_DEB) ## Install what the tests need and is missing
 
-# nginx, haproxy and prometheus are started by the tests alone.
+# nginx, haproxy, caddy and prometheus are started by the tests alone.
 packages:
 	@NO_SERVICES=1 sh scripts/install-packages.sh $(TEST_PACKAGES)
 
@@ -65,10 +72,12 @@ components: toolchain
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || \
 		rustup component add rustfmt clippy
 
-$(VENV)/installed: $(CLIENTS)/requirements.txt | packages
+$(VENV)/installed: $(CLIENTS)/requirements.txt tests/deploy/requirements.txt | packages
 	python3 -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-		--only-binary :all: --require-hashes -r $<
+	for list in $^; do \
+		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+			--only-binary :all: --require-hashes -r $$list || exit 1; \
+	done
 	touch $@
 
 $(CLIENTS)/node_modules/installed: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json | packages
@@ -80,6 +89,16 @@ $(CARGO_DENY): | toolchain
 	env -u RUSTFLAGS -u CARGO_TARGET_DIR cargo install --quiet --locked --debug \
 		--root target/tools/cargo-deny-$(CARGO_DENY_VERSION) \
 		--version $(CARGO_DENY_VERSION) cargo-deny
+
+$(CARGO_DEB): | toolchain
+	env -u RUSTFLAGS -u CARGO_TARGET_DIR cargo install --quiet --locked --debug --no-default-features \
+		--root target/tools/cargo-deb-$(CARGO_DEB_VERSION) \
+		--version $(CARGO_DEB_VERSION) cargo-deb
+
+# Minutes to build: not part of `make test`.
+$(OHA): | toolchain
+	env -u RUSTFLAGS -u CARGO_TARGET_DIR cargo install --quiet --locked --debug \
+		--root target/tools/oha-$(OHA_VERSION) --version $(OHA_VERSION) oha
 
 # --- The checks, each alone -----------------------------------------------------------------------
 
@@ -128,6 +147,21 @@ $(GUNGRAUN): | toolchain
 	env -u RUSTFLAGS -u CARGO_TARGET_DIR cargo install --quiet --locked --debug \
 		--root target/tools/gungraun-runner-$(GUNGRAUN_VERSION) \
 		--version $(GUNGRAUN_VERSION) gungraun-runner
+
+# --- What ships -----------------------------------------------------------------------------------
+
+.PHONY: package oha test-oha
+
+package: toolchain $(CARGO_DEB) ## Build the Debian package into target/package
+	@sh scripts/install-packages.sh dpkg-shlibdeps:dpkg-dev
+	cargo build --release --locked --bin tidegate
+	sh scripts/package.sh $(CARGO_DEB) release
+
+oha: $(OHA) ## Build oha, for loadtest/oha; prints the folder that it is in
+	@echo $(dir $(OHA))
+
+test-oha: toolchain $(OHA) ## Run the scripts of loadtest/oha, shortened; builds oha first
+	cargo test --profile fast --locked --test deploy -- --ignored oha
 
 # --- Housekeeping ---------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
-//! The internal listener: publish, sources, sessions, health, readiness, metrics, and the views of the
-//! debug page.
+//! The internal listener: publish, sources, sessions, reload, health, readiness, metrics, and the views of
+//! the debug page.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,19 +13,20 @@ use http_body_util::Empty;
 use crate::error::Problem;
 use crate::hook::Sessions;
 use crate::http::console::Console;
+use crate::http::log_route;
 use crate::http::publish_route::{self, PublishRoute};
+use crate::http::reload_route;
 use crate::http::sessions_route;
 use crate::http::sources_route::{self, SourcesRoute};
 use crate::http::{
     Answer, Handler, RequestBody, ResponseBody, method_not_allowed, not_found, problem, text,
 };
+use crate::logging::Logging;
 use crate::metrics::{Metrics, Standing};
 use crate::net::Peer;
 use crate::proxy::Interims;
+use crate::settings::Reloads;
 use crate::subscribe::Subscription;
-
-/// A shard that has not turned for this long is broken: its loop turns every second.
-const SILENCE_MS_MAX: u64 = 10_000;
 
 /// A mailbox this full means that the shards do not keep up.
 const FILL_MAX: f64 = 0.9;
@@ -42,6 +43,10 @@ pub struct Admin {
     pub sessions: Arc<Sessions>,
     /// Every shard's cells.
     pub metrics: Arc<Metrics>,
+    /// The log, whose filter can be changed.
+    pub logging: Arc<Logging>,
+    /// The way to have the configuration read again.
+    pub reloads: Reloads,
     /// Whether the gateway takes new streams.
     pub accepting: Box<dyn Fn() -> bool + Send>,
 }
@@ -83,6 +88,13 @@ impl Admin {
         if path.starts_with(sessions_route::PATH) {
             return sessions_route::answer(&self.sessions, head).await;
         }
+        if path == log_route::PATH {
+            let longest = self.publish.settings.now().config.server.body_timeout.0;
+            return log_route::answer(&self.logging, head, body, longest).await;
+        }
+        if path == reload_route::PATH {
+            return reload_route::answer(&self.reloads, head).await;
+        }
         let page: fn(&Self) -> Page = match path {
             "/healthz" => Self::health,
             "/readyz" => Self::readiness,
@@ -97,7 +109,7 @@ impl Admin {
 
     /// Fails only when the process is broken, so that it gets restarted.
     fn health(&self) -> Page {
-        if self.metrics.longest_silence_ms(Instant::now()) > SILENCE_MS_MAX {
+        if !self.metrics.is_alive(Instant::now()) {
             let detail = "a shard has stopped turning";
             return problem(&Problem::new(503, "shard-stuck", "Shard stuck", detail));
         }

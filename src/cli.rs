@@ -3,13 +3,19 @@
 //! a configuration (`check`, `config`) or a log's folder (`log`); hands the rest to `main` as a
 //! [`Command`]. The one place that reads the process's arguments and environment.
 
+mod pages;
+mod probe;
+
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
+use self::probe::Probe;
+use crate::canary::Canary;
 use crate::config::{self, Config, ConfigError, Flag, Overrides};
 use crate::journal::{self, BootId, Folder, Inspection};
 
@@ -25,6 +31,8 @@ pub enum Command {
     Run(Box<Launch>),
     /// List every metric.
     Metrics,
+    /// Publish an event and see it come.
+    Canary(Box<Canary>),
 }
 
 /// What `run` starts with.
@@ -79,6 +87,19 @@ enum Verb {
     },
     /// List every metric with its type, labels and meaning
     Metrics,
+    /// Open a stream, publish an event, and see it come: exit code 1 if it does not
+    Canary(Probe),
+    /// Print a shell's completions of this command line
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, tidegate(1)
+    Man {
+        /// Write it into this folder instead, and a page for every command
+        #[arg(long, value_name = "FOLDER")]
+        to: Option<PathBuf>,
+    },
     /// Look at a log of events on disk, also while a gateway writes to it
     Log {
         #[command(subcommand)]
@@ -173,6 +194,14 @@ pub fn main<E: Display>(act: impl FnOnce(Command) -> Result<(), E>) -> ExitCode 
         Some(Verb::Check { file }) => return check(&file),
         Some(Verb::Config { settings, effective: _ }) => return effective(settings),
         Some(Verb::Metrics) => Ok(Command::Metrics),
+        Some(Verb::Canary(probe)) => match probe.into_canary() {
+            Ok(canary) => Ok(Command::Canary(Box::new(canary))),
+            Err(message) => return clap_message(&message),
+        },
+        Some(Verb::Completions { shell }) => {
+            return print(&pages::completions(shell, Cli::command()));
+        }
+        Some(Verb::Man { to }) => return manual(to.as_deref()),
         Some(Verb::Log { verb }) => return log(&verb),
     };
     match command.map(act) {
@@ -230,6 +259,19 @@ fn log(verb: &LogVerb) -> ExitCode {
     if failed { FAILED.into() } else { printed }
 }
 
+fn manual(folder: Option<&Path>) -> ExitCode {
+    let Some(folder) = folder else {
+        return print(&pages::manual(Cli::command()));
+    };
+    match pages::write_manuals(Cli::command(), folder) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{}: {error}", folder.display()));
+            FAILED.into()
+        }
+    }
+}
+
 fn look_at(path: &Path) -> Result<Inspection, String> {
     let folder = Folder::read_only(path).map_err(|error| format!("{}: {error}", path.display()))?;
     journal::inspect(&folder, BootId::current()).map_err(|error| error.to_string())
@@ -279,8 +321,6 @@ fn output_failed(error: &io::Error) -> ExitCode {
 /// The grammar of the command line; what the commands do is in `tests/config.rs`.
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {

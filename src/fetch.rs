@@ -1,6 +1,6 @@
 //! One request of ours to a server, on a connection of its own. The URL is fixed: redirections are not
 //! followed, and nothing of a client's chooses the server. The exchange has no task: the response's body
-//! drives it, and dropping that closes the socket. Called by `source` and `hook`.
+//! drives it, and dropping that closes the socket. Called by `source`, `hook` and `canary`.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -12,8 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{HOST, HeaderMap, HeaderValue, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{Request, Response};
-use http_body_util::Empty;
+use http::{Method, Request, Response};
+use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http1::{self, Connection};
 use hyper_util::rt::TokioIo;
@@ -37,7 +37,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 
 const AGENT: &str = concat!("tidegate/", env!("CARGO_PKG_VERSION"));
 
-/// A GET request.
+/// A request: POST if it has a body, GET if it has none.
 pub struct Fetch<'a> {
     /// Where it goes,
     pub server: &'a ServerUrl,
@@ -47,6 +47,8 @@ pub struct Fetch<'a> {
     pub target: PathAndQuery,
     /// Its fields, beside `host` and `user-agent`.
     pub headers: HeaderMap,
+    /// What it carries.
+    pub body: Option<Bytes>,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
     /// Longest wait for the response's head after that; zero for any.
@@ -88,7 +90,7 @@ pub struct Inbound {
 
 #[derive(Debug)]
 struct Driven {
-    connection: Connection<TokioIo<Transport>, Empty<Bytes>>,
+    connection: Connection<TokioIo<Transport>, Full<Bytes>>,
     has_ended: bool,
 }
 
@@ -162,8 +164,10 @@ impl Fetch<'_> {
         }
     }
 
-    fn request(self) -> Request<Empty<Bytes>> {
-        let mut request = Request::new(Empty::new());
+    fn request(self) -> Request<Full<Bytes>> {
+        let method = if self.body.is_some() { Method::POST } else { Method::GET };
+        let mut request = Request::new(self.body.unwrap_or_default().into());
+        *request.method_mut() = method;
         *request.uri_mut() = self.target.into();
         *request.headers_mut() = self.headers;
         let headers = request.headers_mut();

@@ -2,10 +2,12 @@
 //! recipe; every part is described where it lives.
 
 mod past;
+mod reload;
+mod service;
 mod signals;
 
 use std::fmt;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
@@ -14,35 +16,39 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{sleep_until, timeout};
-use tracing_subscriber::EnvFilter;
+use tokio::time::{interval, sleep_until, timeout};
 
 use self::past::hub;
+use self::reload::Reloader;
+use self::service::Service;
 use self::signals::{Signals, Told};
 use crate::admin::Admin;
-use crate::config::schema::{Config, History, Log, LogFormat, Server, Store};
+use crate::config::schema::{History, Server, Store};
 use crate::config::units::Fsync;
-use crate::hook::{Hooks, Sessions};
+use crate::config::{Config, Overrides};
+use crate::hook::Sessions;
 use crate::http::console::{Console, TAILS_MAX};
 use crate::http::publish_route::PublishRoute;
 use crate::http::sources_route::SourcesRoute;
 use crate::hub::EventMailbox;
 use crate::inspect::Inspector;
+use crate::logging::Logging;
 use crate::metrics::Metrics;
 use crate::net::{self, SocketOptions};
-use crate::proxy::Plan;
-use crate::publish::Rules;
+use crate::settings::{Answer, Base, Reloads, Settings, SettingsError, SettingsWatch};
 use crate::shard::{Addresses, Lifecycle, LifecycleWatch, Shard};
 use crate::source::{OnShard, SourceError, Sources};
-use crate::subscribe::Routes;
 use crate::sync::Mailbox;
-use crate::tls::{ServerTls, TlsError};
+use crate::tls::{ServerKeys, ServerTls, TlsError};
 
 /// Descriptors kept for everything that is not a public connection: listeners, publishers, logs.
 const DESCRIPTORS_RESERVED: u64 = 256;
 
 /// Longest time from the order to stop to the end of the process.
 const STOP_MAX: Duration = Duration::from_secs(2);
+
+/// How often the log says what was left out of it.
+const LEFT_OUT_TOLD: Duration = Duration::from_secs(1);
 
 /// Why the gateway did not start, or stopped by itself.
 #[derive(Debug)]
@@ -62,6 +68,8 @@ pub enum GatewayError {
     Log(String),
     /// The certificates cannot be used.
     Tls(TlsError),
+    /// What the configuration names cannot be used.
+    Settings(SettingsError),
     /// The sources cannot be had.
     Sources(SourceError),
     /// The operating system refused something else.
@@ -86,6 +94,7 @@ impl fmt::Display for GatewayError {
             Self::LogLevel(error) => write!(f, "log.level: {error}"),
             Self::Log(error) => write!(f, "history.path: {error}"),
             Self::Tls(error) => error.fmt(f),
+            Self::Settings(error) => error.fmt(f),
             Self::Sources(error) => error.fmt(f),
             Self::System(what, error) => write!(f, "{what}: {error}"),
             Self::ShardDied => write!(f, "a shard died; the log says why"),
@@ -96,9 +105,11 @@ impl fmt::Display for GatewayError {
 impl std::error::Error for GatewayError {}
 
 /// Runs a gateway until SIGTERM or SIGINT has drained it; a second signal does not wait.
-pub fn run(config: Config) -> Result<(), GatewayError> {
-    start_log(&config.log)?;
-    let config = Arc::new(config);
+/// `overrides` say where the configuration comes from, for reloads.
+pub fn run(config: Config, overrides: Overrides) -> Result<(), GatewayError> {
+    let logging =
+        Logging::start(&config.log).map_err(|error| GatewayError::LogLevel(error.to_string()))?;
+    let logging = Arc::new(logging);
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -125,16 +136,14 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let tls = match config.tls.listen.0 {
         None => None,
         Some(address) => {
-            let tls = Arc::new(ServerTls::new(&config.tls).map_err(GatewayError::Tls)?);
-            Some((listen("tls.listen", address)?, tls))
+            let keys = ServerKeys::read(&config.tls).map_err(GatewayError::Tls)?;
+            Some((listen("tls.listen", address)?, Arc::new(ServerTls::new(keys))))
         }
     };
 
     let started = Instant::now();
-    let proxy = Arc::new(Plan::new(&config.proxy).map_err(GatewayError::Tls)?);
-    let metrics = Arc::new(Metrics::new(shard_count, proxy.upstreams(), started));
-    let off_shard = metrics.off_shard();
-    off_shard.connections_max.set(connections_max as u64);
+    let metrics = Arc::new(Metrics::new(shard_count, [], started));
+    metrics.off_shard().connections_max.set(connections_max as u64);
     let mailboxes: Vec<Arc<EventMailbox>> = (0..shard_count)
         .map(|_| Arc::new(Mailbox::new(config.mailbox.events_max, config.mailbox.bytes_max.0)))
         .collect();
@@ -144,14 +153,9 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         History { fsync: Fsync::Every(_), .. } => "buffered",
         History { fsync: Fsync::Always, .. } => "synced",
     };
-    let routes = Arc::new(Routes::new(&config.stream));
     let (inspector, questions) = Inspector::new(shard_count);
     let (sessions, revocations) = Sessions::new(shard_count);
-    let sessions = Arc::new(sessions);
-    let hooks = Hooks::new(&config, Arc::clone(&hub), Arc::clone(&sessions));
-    let hooks = Arc::new(hooks.map_err(GatewayError::Tls)?);
-    let rules = Rules::new(&config.publish, routes.reserved()).reserving(&config.sources.topic);
-    let rules = Arc::new(rules);
+    let base = Base { hub: Arc::clone(&hub), sessions: Arc::new(sessions) };
     let (sources, starts) = Sources::new(&config, shard_count).map_err(GatewayError::Sources)?;
     let sources = Arc::new(sources);
 
@@ -159,21 +163,29 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     let (drained_tx, drained) = mpsc::channel(shard_count);
     let (died_tx, mut died) = mpsc::channel(shard_count);
     let connections = Arc::new(AtomicUsize::new(0));
+    let tls_address = tls.as_ref().map(|(listeners, _)| address_of(listeners)).transpose()?;
+    let trusted = config.proxy.trusted.iter().map(|network| network.0).collect();
+    let addresses = Arc::new(Addresses::new(server.connections_per_address_max, trusted));
+    let states = Some(config.sources.topic.clone()).filter(|topic| !topic.is_empty());
+    let settings = Settings::new(&base, config, connections_max).map_err(GatewayError::Settings)?;
+    metrics.set_upstreams(settings.plan.upstreams());
+    let (publish_settings, settings) = watch::channel(Arc::new(settings));
+    let settings = SettingsWatch(settings);
     let console = Arc::new(Console {
         inspector,
         hub: Arc::clone(&hub),
         metrics: Arc::clone(&metrics),
-        config: Arc::clone(&config),
-        connections: (Arc::clone(&connections), connections_max),
+        settings: settings.clone(),
+        connections: Arc::clone(&connections),
         durability,
         started: SystemTime::now(),
         tails: Semaphore::new(TAILS_MAX),
     });
-    let tls_address = tls.as_ref().map(|(listeners, _)| address_of(listeners)).transpose()?;
-    let trusted = config.proxy.trusted.iter().map(|network| network.0).collect();
-    let addresses = Arc::new(Addresses::new(server.connections_per_address_max, trusted));
+    let (reloads, asked) = Reloads::new();
+    let (adopted_tx, adopted) = mpsc::channel(shard_count);
+    let public_address = address_of(&public)?;
     tracing::info!(
-        public = %address_of(&public)?,
+        public = %public_address,
         internal = %address_of(&internal)?,
         tls = tls_address.map(tracing::field::display),
         shards = shard_count,
@@ -194,32 +206,28 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         let admin = Admin {
             publish: PublishRoute {
                 hub: Arc::clone(&hub),
-                rules: Arc::clone(&rules),
-                body_bytes_max: config.publish.body_bytes_max.0,
-                body_timeout: server.body_timeout.0,
+                settings: settings.clone(),
                 durability,
                 metrics: metrics.shard(index),
             },
-            sources: SourcesRoute {
-                sources: Arc::clone(&sources),
-                body_timeout: server.body_timeout.0,
-            },
+            sources: SourcesRoute { sources: Arc::clone(&sources), settings: settings.clone() },
+            sessions: Arc::clone(&base.sessions),
+            logging: Arc::clone(&logging),
+            reloads: reloads.clone(),
             console: Arc::clone(&console),
-            sessions: Arc::clone(&sessions),
             metrics: Arc::clone(&metrics),
             accepting: accepting(lifecycle.clone()),
         };
         let on_shard = OnShard {
             hub: Arc::clone(&hub),
-            rules: Arc::clone(&rules),
+            settings: settings.clone(),
             metrics: metrics.shard(index),
-            states: Some(config.sources.topic.clone()).filter(|topic| !topic.is_empty()),
+            states: states.clone(),
         };
         let shard = Shard {
             index,
-            config: Arc::clone(&config),
-            routes: Arc::clone(&routes),
-            hooks: Arc::clone(&hooks),
+            settings: settings.clone(),
+            adopted: adopted_tx.clone(),
             revocations,
             questions,
             hub: Arc::clone(&hub),
@@ -230,8 +238,7 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
             internal,
             admin,
             sources: (starts, on_shard),
-            proxy: Arc::clone(&proxy),
-            connections: (Arc::clone(&connections), connections_max),
+            connections: Arc::clone(&connections),
             addresses: Arc::clone(&addresses),
             lifecycle,
             drained: drained_tx.clone(),
@@ -239,12 +246,20 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
         spawn(shard, died_tx.clone())?;
     }
 
-    let outcome = {
-        let drain = server.drain.0;
-        let reload = || off_shard.count_reload(reload(server_tls.as_deref()));
-        let living = live(&advance, signals, reload, drained, &mut died, shard_count, drain);
-        runtime.block_on(living)
+    let serving = format!("serving at {public_address}");
+    let reloader = Reloader {
+        overrides,
+        base,
+        settings: publish_settings,
+        adopted,
+        logging,
+        metrics,
+        addresses,
+        sources,
+        tls: server_tls,
     };
+    let living = live(&advance, signals, (reloader, asked), drained, &mut died, &serving);
+    let outcome = runtime.block_on(living);
     advance.send_replace(Lifecycle::Stopping);
     let all_ended = async {
         for _ in 0..shard_count {
@@ -262,38 +277,48 @@ pub fn run(config: Config) -> Result<(), GatewayError> {
     outcome
 }
 
-/// Reads the certificates again; what was read before stays if anything is wrong, and that is said.
-fn reload(tls: Option<&ServerTls>) -> bool {
-    match tls.map(ServerTls::reload) {
-        None => tracing::info!("told to reload, and there are no certificates to read again"),
-        Some(Ok(())) => tracing::info!("the certificates have been read again"),
-        Some(Err(error)) => {
-            tracing::error!(%error, "the certificates stay as they were");
-            return false;
-        }
-    }
-    true
-}
-
-/// Waits for a signal, drains, and returns when everything may stop.
+/// Waits for signals, reloads, drains, and returns when everything may stop.
 async fn live(
     advance: &watch::Sender<Lifecycle>,
     mut signals: Signals,
-    reload: impl Fn(),
+    (mut reloader, mut asked): (Reloader, mpsc::Receiver<Answer>),
     mut drained: mpsc::Receiver<()>,
     died: &mut mpsc::Receiver<()>,
-    shard_count: usize,
-    drain: Duration,
+    serving: &str,
 ) -> Result<(), GatewayError> {
+    let mut service = Service::from_environment();
+    let metrics = Arc::clone(&reloader.metrics);
+    service.ready(serving);
+    let mut second = interval(LEFT_OUT_TOLD);
     loop {
-        tokio::select! {
+        // Who is to be told how a reload went, if anybody but the log.
+        let answer = tokio::select! {
             told = signals.received() => match told {
                 Told::Stop => break,
-                Told::Reload => reload(),
+                Told::Reload => None,
             },
+            Some(answer) = asked.recv() => Some(answer),
+            now = second.tick() => {
+                reloader.logging.tell_left_out(now.into());
+                continue;
+            }
+            never = service.keep_alive(&metrics) => match never {},
             _ = died.recv() => return Err(GatewayError::ShardDied),
+        };
+        service.reloading();
+        let outcome = reloader.reload().await;
+        let how = if outcome.is_ok() { "reloaded" } else { "not reloaded, the log says why" };
+        service.ready(&format!("{serving}; {how}"));
+        if let Some(answer) = answer {
+            // Who has asked may be gone.
+            let _ = answer.send(outcome);
         }
     }
+    // Nobody is to wait for an answer that does not come.
+    drop(asked);
+    let drain = reloader.drain();
+    let shard_count = metrics.shard_count();
+    service.stopping(drain);
     let deadline = Instant::now() + drain;
     tracing::info!(?drain, "draining: streams are ended, a second signal stops at once");
     advance.send_replace(Lifecycle::Draining);
@@ -306,6 +331,7 @@ async fn live(
         () = all_drained => tracing::info!("every stream has ended"),
         () = sleep_until(deadline.into()) => tracing::warn!("the drain time is over"),
         () = signals.told_to_stop() => tracing::warn!("told again: stopping at once"),
+        never = service.keep_alive(&metrics) => match never {},
         _ = died.recv() => return Err(GatewayError::ShardDied),
     }
     Ok(())
@@ -381,21 +407,4 @@ fn random() -> Result<u64, GatewayError> {
     getrandom::u64().map_err(|error| {
         GatewayError::System("cannot get random bytes", io::Error::other(error.to_string()))
     })
-}
-
-/// Starts the log, on standard error. Control characters in what it is given are escaped, since
-/// fields are written with `Debug` or as JSON.
-fn start_log(log: &Log) -> Result<(), GatewayError> {
-    let filter = EnvFilter::try_new(&log.level)
-        .map_err(|error| GatewayError::LogLevel(error.to_string()))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false);
-    match log.format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).init(),
-    }
-    Ok(())
 }

@@ -25,15 +25,21 @@
 //!
 //! Events also come from a [`source`]: an upstream server whose event stream the gateway reads.
 //!
+//! Whether both journeys work can be seen from outside: the [`canary`] makes them.
+//!
 //! **Every other request** goes through the [`proxy`] to an app server, and its answer comes back; a
 //! body on its way in ([`request_body`]) has a bound and a pace.
 //!
+//! **Beside the journeys**: a reload makes one object of what can change ([`settings`]) and publishes it; the log
+//! ([`logging`]) has bounds, and lines for requests where they are wanted ([`access`]).
 //! **Who looks after the gateway** asks it by [`inspect`], through the views of `http/console/`.
 //!
 //! `ARCHITECTURE.md` has the thread model, the invariants and the reasons.
 
+pub mod access;
 pub mod admin;
 pub mod alarm;
+pub mod canary;
 pub mod cli;
 pub mod config;
 pub mod durable;
@@ -49,6 +55,7 @@ pub mod hub;
 pub mod inspect;
 pub mod interest;
 pub mod journal;
+pub mod logging;
 pub mod media;
 pub mod metrics;
 pub mod net;
@@ -57,6 +64,7 @@ pub mod proxy;
 pub mod publish;
 pub mod query;
 pub mod request_body;
+pub mod settings;
 pub mod shard;
 pub mod source;
 pub mod sse;

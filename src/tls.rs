@@ -42,28 +42,31 @@ impl std::error::Error for TlsError {}
 /// The server's side, the same for all shards. What is in it can be replaced while it is in use.
 #[derive(Debug)]
 pub struct ServerTls {
-    keys: Tls,
     current: RwLock<Arc<ServerConfig>>,
 }
 
-impl ServerTls {
+/// What was read of the files of a configuration.
+pub struct ServerKeys(Arc<ServerConfig>);
+
+impl ServerKeys {
     /// Reads what the configuration names.
     ///
     /// # Errors
     /// A file that cannot be read, or does not hold what it should.
-    pub fn new(keys: &Tls) -> Result<Self, TlsError> {
-        let current = RwLock::new(Arc::new(server_config(keys)?));
-        Ok(Self { keys: keys.clone(), current })
+    pub fn read(keys: &Tls) -> Result<Self, TlsError> {
+        server_config(keys).map(|config| Self(Arc::new(config)))
+    }
+}
+
+impl ServerTls {
+    /// Begins with what was read.
+    pub fn new(ServerKeys(current): ServerKeys) -> Self {
+        Self { current: RwLock::new(current) }
     }
 
-    /// Reads the files again. What was read before stays if anything is wrong.
-    ///
-    /// # Errors
-    /// As for [`ServerTls::new`].
-    pub fn reload(&self) -> Result<(), TlsError> {
-        let fresh = Arc::new(server_config(&self.keys)?);
+    /// Makes the next handshakes with what was read now.
+    pub fn renew(&self, ServerKeys(fresh): ServerKeys) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        Ok(())
     }
 
     /// What makes the next connection's handshake.

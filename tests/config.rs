@@ -10,6 +10,8 @@ mod commands;
 mod example;
 #[path = "config/hook_keys.rs"]
 mod hook_keys;
+#[path = "config/page.rs"]
+mod page;
 #[path = "config/precedence.rs"]
 mod precedence;
 #[path = "config/refusals.rs"]

@@ -3,6 +3,9 @@
 
 mod support;
 
+#[path = "lifecycle/crowd.rs"]
+mod crowd;
+
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};

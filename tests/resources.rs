@@ -235,6 +235,7 @@ fn serve_panicky() -> SocketAddr {
             send_address.send(listener.local_addr().expect("an address")).expect("the test waits");
             let timeout = Duration::from_secs(10);
             let options = Options {
+                access: false,
                 limits: Limits::default(),
                 header_timeout: timeout,
                 keepalive_timeout: timeout,

@@ -9,11 +9,12 @@ use source::{Source, sources};
 /// The layers, top first. A module may import the modules of the layers below its own.
 const LAYERS: &[(u8, &[&str])] = &[
     (5, &["main", "cli", "gateway"]),
-    (4, &["shard", "admin"]),
-    (3, &["http", "subscribe", "publish", "proxy", "source", "dialects", "brokers"]),
+    (4, &["shard", "admin", "canary"]),
+    (3, &["http", "subscribe", "publish", "proxy", "source", "settings", "dialects", "brokers"]),
     (
         2,
         &[
+            "access",
             "alarm",
             "auth",
             "durable",
@@ -22,6 +23,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "hook",
             "inspect",
             "interest",
+            "logging",
             "net",
             "pace",
             "request_body",
@@ -41,10 +43,18 @@ const WITHIN_LAYER: &[(&str, &str)] = &[
     ("http", "publish"),
     ("http", "proxy"),
     ("http", "source"),
+    ("http", "settings"),
     ("http", "dialects"),
     ("http", "brokers"),
     // A source publishes, by the rules of all publishers.
     ("source", "publish"),
+    ("source", "settings"),
+    // What a reload replaces as a whole is made of these.
+    ("settings", "publish"),
+    ("settings", "subscribe"),
+    ("settings", "proxy"),
+    ("access", "net"),
+    ("logging", "access"),
     ("fetch", "net"),
     ("hook", "fetch"),
     ("hook", "tls"),

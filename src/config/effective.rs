@@ -31,7 +31,8 @@ impl Display for Loaded {
     }
 }
 
-fn value_at<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+/// The value of a key, dotted.
+pub(super) fn value_at<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
     match key.split_once('.') {
         None => table.get(key),
         Some((section, rest)) => value_at(table.get(section)?.as_table()?, rest),

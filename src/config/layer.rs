@@ -115,7 +115,8 @@ pub(super) fn quote(value: &Value) -> String {
     }
 }
 
-fn put(table: &mut Table, path: &str, value: Value) {
+/// Sets the value of a key, dotted, that is there.
+pub(super) fn put(table: &mut Table, path: &str, value: Value) {
     match path.split_once('.') {
         None => {
             table.insert(path.to_owned(), value);

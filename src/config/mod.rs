@@ -1,15 +1,17 @@
 //! Configuration, from its sources to one checked [`Config`]: defaults, then the file, then the
 //! environment, then flags, each over the one before. Owns the order; reads no global state, so a
-//! reload is the same call again. Called by `cli` at start and by the gateway on SIGHUP.
+//! reload is the same call again. Called by `cli` at start and by the gateway at a reload.
 //!
 //! `schema` (every key) ← `keys` (which exist) ← `file`, `strings` (values with their place)
-//! ← `layer` (who wins) ← `validate` (rules between keys) ← `effective` (printed back).
+//! ← `layer` (who wins) ← `validate` (rules between keys) ← `effective` (printed back);
+//! `reload` (what a new one changes).
 
 mod effective;
 mod error;
 mod file;
 mod keys;
 mod layer;
+mod reload;
 pub mod schema;
 mod strings;
 pub mod template;
@@ -25,8 +27,9 @@ use self::keys::Keys;
 use self::layer::{Assignment, Layers};
 
 pub use self::error::{ConfigError, Origin, Problem};
+pub use self::reload::{Applies, Change};
 pub use self::schema::Config;
-pub use self::validate::Violation;
+pub use self::validate::{Violation, is_log_filter};
 
 /// Everything an operator says about the configuration besides the defaults.
 #[derive(Clone, Debug, Default)]

@@ -13,6 +13,8 @@ pub use self::stream::{
     Control, ControlChanges, Cors, HeartbeatKind, Parameter, Slow, Stream, StreamRoute, TopicField,
 };
 pub use self::tls::{Certificate, ClientAuth, Tls, TlsVersion};
+use super::reload::Applies::{AtOnce, Connections, Requests, Restart, Streams};
+use super::reload::Statements;
 use super::units::{Bytes, Fsync, Interval};
 
 mod hook;
@@ -47,6 +49,25 @@ pub struct Config {
     pub sources: Sources,
     /// Bounds of the hooks of all routes together.
     pub hooks: Hooks,
+}
+
+impl Config {
+    /// When a change of each key counts, by section.
+    pub(super) const APPLIES: [(&str, Statements); 13] = [
+        ("", &[("source", AtOnce)]),
+        ("server", Server::APPLIES),
+        ("stream", Stream::APPLIES),
+        ("stream.cors", Cors::APPLIES),
+        ("stream.control", Control::APPLIES),
+        ("publish", Publish::APPLIES),
+        ("history", History::APPLIES),
+        ("mailbox", Mailbox::APPLIES),
+        ("log", Log::APPLIES),
+        ("tls", Tls::APPLIES),
+        ("proxy", Proxy::APPLIES),
+        ("sources", Sources::APPLIES),
+        ("hooks", Hooks::APPLIES),
+    ];
 }
 
 /// Listeners, shards and sockets.
@@ -108,6 +129,37 @@ pub struct Server {
     pub http2_ping_interval: Interval,
 }
 
+impl Server {
+    /// When a change of each key counts.
+    pub(super) const APPLIES: Statements = &[
+        ("listen", Restart),
+        ("internal", Restart),
+        ("shards", Restart),
+        ("drain", AtOnce),
+        ("header_timeout", Connections),
+        ("header_bytes_max", Connections),
+        ("header_fields_max", Connections),
+        ("request_line_bytes_max", Connections),
+        ("keepalive_timeout", Connections),
+        ("requests_per_connection_max", Connections),
+        ("body_timeout", Connections),
+        ("body_rate_min", Connections),
+        ("response_rate_min", Connections),
+        ("send_timeout", Connections),
+        ("connections_max", AtOnce),
+        ("connections_per_address_max", Connections),
+        ("accept_backlog", Restart),
+        ("send_buffer", Streams),
+        ("tcp_user_timeout", Restart),
+        ("tcp_keepalive", Restart),
+        ("http2_streams_max", Connections),
+        ("proxy_protocol", Connections),
+        ("http2_control_frames_max", Connections),
+        ("http2_window_timeout", Connections),
+        ("http2_ping_interval", Connections),
+    ];
+}
+
 /// What a publisher may send.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -124,6 +176,18 @@ pub struct Publish {
     pub idempotency_window: Interval,
     /// Idempotency keys remembered.
     pub idempotency_keys_max: usize,
+}
+
+impl Publish {
+    /// When a change of each key counts.
+    pub(super) const APPLIES: Statements = &[
+        ("body_bytes_max", Requests),
+        ("event_bytes_max", Requests),
+        ("batch_events_max", Requests),
+        ("topics_max", Requests),
+        ("idempotency_window", AtOnce),
+        ("idempotency_keys_max", AtOnce),
+    ];
 }
 
 /// Where the past is kept.
@@ -170,6 +234,26 @@ pub struct History {
     pub overrides: Vec<HistoryOverride>,
 }
 
+impl History {
+    /// When a change of each key counts.
+    pub(super) const APPLIES: Statements = &[
+        ("store", Restart),
+        ("path", Restart),
+        ("fsync", Restart),
+        ("log_bytes_max", Restart),
+        ("log_age_max", Restart),
+        ("log_segment_bytes", Restart),
+        ("events_max", AtOnce),
+        ("bytes_max", AtOnce),
+        ("age_max", AtOnce),
+        ("total_bytes_max", AtOnce),
+        ("topics_max", AtOnce),
+        ("retained_bytes_max", AtOnce),
+        ("replays_max", Streams),
+        ("overrides", AtOnce),
+    ];
+}
+
 /// Limits of the topics that a filter matches. What is left out is as for every topic.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -197,6 +281,11 @@ pub struct Mailbox {
     pub bytes_max: Bytes,
 }
 
+impl Mailbox {
+    /// When a change of each key counts.
+    pub(super) const APPLIES: Statements = &[("events_max", Restart), ("bytes_max", Restart)];
+}
+
 /// What is written to standard error.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -205,6 +294,20 @@ pub struct Log {
     pub level: String,
     /// For people or for machines.
     pub format: LogFormat,
+    /// Whether each request and stream has its lines.
+    pub access: bool,
+    /// Lines a second that one place in the code may write; 0 for as many as come.
+    pub lines_per_second_max: u32,
+}
+
+impl Log {
+    /// When a change of each key counts.
+    pub(super) const APPLIES: Statements = &[
+        ("level", AtOnce),
+        ("format", Restart),
+        ("access", Connections),
+        ("lines_per_second_max", AtOnce),
+    ];
 }
 
 /// For people or for machines.
@@ -291,6 +394,11 @@ impl Default for Mailbox {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Text }
+        Self {
+            level: "info".into(),
+            format: LogFormat::Text,
+            access: false,
+            lines_per_second_max: 100,
+        }
     }
 }

@@ -223,18 +223,23 @@ fn mailbox(mailbox: &Mailbox, broken: &mut Broken) {
 
 fn log(log: &Log, broken: &mut Broken) {
     let level = &log.level;
-    // The filter's own parser takes any bare word for the name of a module, so that a misspelt
-    // level would silence the log.
-    let has_spans = level.contains('[');
-    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok() && !word.is_empty();
-    let words_are_levels = level.split(',').all(|part| part.contains('=') || is_level(part.trim()));
-    if !(has_spans || words_are_levels) || EnvFilter::builder().parse(level).is_err() {
+    if !is_log_filter(level) {
         let message = format!(
             "`log.level` is {level:?}; expected off, error, warn, info, debug or trace, or a \
              filter like \"info,tidegate=debug\""
         );
         broken.add(&["log.level"], message);
     }
+}
+
+/// Whether a text is a level of the log, or a filter.
+pub fn is_log_filter(text: &str) -> bool {
+    // The filter's own parser takes any bare word for the name of a module, so that a misspelt
+    // level would silence the log.
+    let has_spans = text.contains('[');
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok() && !word.is_empty();
+    let words_are_levels = text.split(',').all(|part| part.contains('=') || is_level(part.trim()));
+    (has_spans || words_are_levels) && EnvFilter::builder().parse(text).is_ok()
 }
 
 /// Collects broken rules.

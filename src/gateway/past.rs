@@ -106,7 +106,7 @@ pub(super) fn hub(
     Ok((hub, Some(LogEnd { stop, thread })))
 }
 
-fn history_bounds(history: &History) -> Bounds {
+pub(super) fn history_bounds(history: &History) -> Bounds {
     let topic = Limits {
         events_max: history.events_max,
         bytes_max: history.bytes_max.0,
@@ -130,7 +130,7 @@ fn history_bounds(history: &History) -> Bounds {
     }
 }
 
-fn key_bounds(publish: &Publish) -> KeyBounds {
+pub(super) fn key_bounds(publish: &Publish) -> KeyBounds {
     let (window, keys_max) = (publish.idempotency_window.0, publish.idempotency_keys_max);
     KeyBounds { window, keys_max }
 }

@@ -1,4 +1,4 @@
-//! The signals: SIGTERM and SIGINT end a gateway, SIGHUP has it read its certificates again.
+//! The signals: SIGTERM and SIGINT end a gateway, SIGHUP has it read its configuration again.
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -45,6 +45,6 @@ impl Signals {
 pub(super) enum Told {
     /// To drain, and end.
     Stop,
-    /// To read the certificates again.
+    /// To read the configuration again.
     Reload,
 }

@@ -190,6 +190,18 @@ impl<E: Kept> History<E> {
         Totals { topics: self.by_name.len(), ..self.totals }
     }
 
+    /// Puts other bounds in place. What is beyond them goes with the next event of its topic, or with
+    /// [`History::expire`]; what is too old is not shown from now on. Looks at every topic.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+        for (_, topic) in &mut self.topics {
+            topic.limits = match &topic.name {
+                Some(name) => self.bounds.limits(name),
+                None => self.bounds.topic,
+            };
+        }
+    }
+
     /// Makes the names of an event's topics those that are here already, so that they are kept once.
     pub fn share_names(&mut self, to: &mut Destination) {
         let Destination::Topics(topics) = to else { return };

@@ -142,6 +142,7 @@ impl Server {
             tls: self.tls.as_ref(),
             target: question.target.clone(),
             headers,
+            body: None,
             // It ends with the exchange.
             connect_timeout: self.timeout,
             head_timeout: Duration::ZERO,

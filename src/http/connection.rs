@@ -36,7 +36,9 @@ use super::http2::serve_http2;
 use super::in_progress::{Requests, Sending};
 use super::io::{Inspector, LINGER, Sniffed, Watch};
 use super::leftover::{LeftoverBounds, settle};
+use super::response::logged;
 use super::{RequestBody, ResponseBody, problem};
+use crate::access::Access;
 use crate::error::Problem;
 use crate::net::{Peer, Transport};
 use crate::pace::Pace;
@@ -77,6 +79,8 @@ pub struct Options {
     pub limits: Limits,
     /// What only HTTP/2 has.
     pub http2: Http2Options,
+    /// Whether its requests have lines in the access log.
+    pub access: bool,
 }
 
 /// How an HTTP/2 connection may behave.
@@ -238,17 +242,32 @@ pub(super) async fn answer<H: Handler>(
     options: &Options,
     refused: impl Fn() -> Option<Response<ResponseBody<H::Stream>>>,
 ) -> Answer<H::Stream> {
+    let (mut head, body) = request.into_parts();
+    let access = options.access.then(|| Box::new(Access::begin(&mut head, peer)));
     if let Some(refused) = refused() {
-        return Answer::Response(refused);
+        return Answer::Response(refused).logged(access);
     }
-    let (head, body) = request.into_parts();
     let mut body = RequestBody::new(body, options.body_rate_min);
     let awaited = head.headers.contains_key(EXPECT);
     let mut answer = handler.handle(head, &mut body, peer, interims).await;
     if let Answer::Response(response) = &mut answer {
         settle(response, body, awaited, options.leftover).await;
     }
-    refused().map_or(answer, Answer::Response)
+    refused().map_or(answer, Answer::Response).logged(access)
+}
+
+impl<S: Body> Answer<S> {
+    /// The same, with its lines in the access log if the request is to have any.
+    fn logged(self, access: Option<Box<Access>>) -> Self {
+        let Some(access) = access else { return self };
+        match self {
+            Self::Response(response) => Self::Response(logged(response, access)),
+            Self::Upgrade(response, tunnel) => Self::Upgrade(logged(response, access), tunnel),
+            Self::Stream(subscription) => {
+                Self::Stream(Subscription { access: Some(access), ..subscription })
+            }
+        }
+    }
 }
 
 /// The answer to a request of an HTTP/1 connection, its `number`th from 1 on, that the guard refuses.

@@ -21,7 +21,7 @@ pub(super) async fn begin<S>(
     head: &Parts,
     mut subscription: Subscription,
 ) -> Answer<S> {
-    let route = found.route.id().index();
+    let route = found.route.index();
     if !hooks.are_of(route) {
         return Answer::Stream(subscription);
     }
@@ -44,7 +44,7 @@ async fn ask(
     client: &Client<'_>,
     subscription: &mut Subscription,
 ) -> Result<(), HookError> {
-    let (index, settings) = (route.id().index(), route.settings());
+    let (index, settings) = (route.index(), route.settings());
     let decided = hooks.authorize(index, client, &subscription.filters, metrics).await;
     subscription.grant = decided.inspect_err(|error| {
         metrics.auth_failures[failure(error) as usize].add(1);

@@ -19,8 +19,9 @@ use crate::error::Problem;
 use crate::hub::{self, Hub, Receipt};
 use crate::media;
 use crate::metrics::ShardMetrics;
-use crate::publish::{self, Batch, Format, Rules};
+use crate::publish::{self, Batch, Format};
 use crate::request_body::{BodyError, BodyFault};
+use crate::settings::SettingsWatch;
 use crate::sync::{Outcome, Settled};
 
 /// Path of the JSON publish route.
@@ -40,12 +41,8 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub struct PublishRoute {
     /// Orders what is published.
     pub hub: Arc<Hub>,
-    /// What may be published.
-    pub rules: Arc<Rules>,
-    /// Size of one request body.
-    pub body_bytes_max: usize,
-    /// Longest wait for a complete body.
-    pub body_timeout: Duration,
+    /// What may be published, and how long it may take.
+    pub settings: SettingsWatch,
     /// What an acknowledgement means.
     pub durability: &'static str,
     /// The cells of the shard that serves this route.
@@ -104,15 +101,17 @@ impl PublishRoute {
             Some(_) => None,
             None => Some(format(&head.headers)?),
         };
-        let body = self.read(body).await?;
+        let settings = self.settings.now();
+        let bytes_max = settings.config.publish.body_bytes_max.0;
+        let body = read(body, bytes_max, settings.config.server.body_timeout.0).await?;
         // Time counts from here: a publisher's slow upload is not the gateway's latency.
         let accepted = Instant::now();
         let parsed = match format {
-            Some(format) => publish::parse(&body, format, &self.rules),
+            Some(format) => publish::parse(&body, format, &settings.rules),
             None => {
                 let topic = percent_decode_str(raw_topic.unwrap_or_default());
                 let topic = std::borrow::Cow::from(topic);
-                publish::parse_raw(&topic, head.uri.query(), &body, &self.rules)
+                publish::parse_raw(&topic, head.uri.query(), &body, &settings.rules)
                     .map(|event| Batch { events: vec![event], single: true })
             }
         };
@@ -146,17 +145,16 @@ impl PublishRoute {
             }
         }
     }
+}
 
-    /// Reads the body, never holding more than the bound. One that is announced too large is not
-    /// held at all.
-    async fn read(&self, body: &mut RequestBody) -> Result<Bytes, Refused> {
-        let max = self.body_bytes_max;
-        if body.size_hint().lower() > max as u64 {
-            return Err(too_large(max));
-        }
-        let collected = timeout(self.body_timeout, collect(body, max)).await;
-        collected.unwrap_or_else(|_| Err(too_slow("the request's body did not arrive in time")))
+/// Reads the body, never holding more than the bound. One that is announced too large is not held at
+/// all.
+async fn read(body: &mut RequestBody, max: usize, longest: Duration) -> Result<Bytes, Refused> {
+    if body.size_hint().lower() > max as u64 {
+        return Err(too_large(max));
     }
+    let collected = timeout(longest, collect(body, max)).await;
+    collected.unwrap_or_else(|_| Err(too_slow("the request's body did not arrive in time")))
 }
 
 /// Reads a body of at most `max` bytes. One that arrives in one piece is not copied.
@@ -213,14 +211,13 @@ fn too_slow(detail: &str) -> Refused {
 
 /// A page in somebody's browser can send a form to any address, the loopback ones included. No
 /// publisher is a page of another site.
-fn refuse_browsers(headers: &HeaderMap) -> Result<(), Refused> {
+pub(super) fn refuse_browsers(headers: &HeaderMap) -> Result<(), Problem> {
     match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
         None | Some(b"same-origin" | b"none") => Ok(()),
         Some(_) => {
-            let detail = "publishing from a page of another site is not allowed";
+            let detail = "a page of another site may not do this";
             Err(Problem::new(403, "cross-site", "Cross-site request", detail)
-                .in_field("sec-fetch-site")
-                .into())
+                .in_field("sec-fetch-site"))
         }
     }
 }

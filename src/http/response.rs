@@ -11,6 +11,7 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
+use crate::access::Access;
 use crate::error::Problem;
 use crate::proxy::Download;
 
@@ -23,6 +24,58 @@ pub enum ResponseBody<S> {
     Stream(S),
     /// An app server's.
     Proxied(Box<Download>),
+    /// Any of these, with a line in the access log when it is over.
+    Logged(Box<Logged<S>>),
+}
+
+/// A body whose request is told of when it has been sent, or given up.
+#[derive(Debug)]
+pub struct Logged<S> {
+    body: ResponseBody<S>,
+    access: Box<Access>,
+    status: u16,
+    bytes: u64,
+    is_complete: bool,
+}
+
+impl<S> Drop for Logged<S> {
+    fn drop(&mut self) {
+        self.access.answered(self.status, self.bytes, self.is_complete);
+    }
+}
+
+/// Whether nothing comes of a body.
+fn is_empty<S: Body>(body: &ResponseBody<S>) -> bool {
+    match body {
+        ResponseBody::Full(body) => body.is_end_stream(),
+        ResponseBody::Stream(body) => body.is_end_stream(),
+        ResponseBody::Proxied(body) => body.is_end_stream(),
+        ResponseBody::Logged(logged) => logged.is_complete,
+    }
+}
+
+/// Has a response told of in the access log.
+pub(super) fn logged<S: Body>(
+    response: Response<ResponseBody<S>>,
+    access: Box<Access>,
+) -> Response<ResponseBody<S>> {
+    let status = response.status().as_u16();
+    response.map(|body| {
+        let is_complete = is_empty(&body);
+        ResponseBody::Logged(Box::new(Logged { body, access, status, bytes: 0, is_complete }))
+    })
+}
+
+impl<S: Body<Data = Bytes, Error = Infallible> + Unpin> Logged<S> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(frame) = &polled {
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            self.bytes += data.map_or(0, Bytes::len) as u64;
+            self.is_complete = frame.is_none() || self.body.is_end_stream();
+        }
+        polled
+    }
 }
 
 impl<S: Body<Data = Bytes, Error = Infallible> + Unpin> Body for ResponseBody<S> {
@@ -37,6 +90,7 @@ impl<S: Body<Data = Bytes, Error = Infallible> + Unpin> Body for ResponseBody<S>
             Self::Full(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::Stream(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::Proxied(body) => Pin::new(body).poll_frame(cx),
+            Self::Logged(logged) => logged.poll_frame(cx),
         }
     }
 
@@ -45,6 +99,7 @@ impl<S: Body<Data = Bytes, Error = Infallible> + Unpin> Body for ResponseBody<S>
             Self::Full(body) => body.is_end_stream(),
             Self::Stream(body) => body.is_end_stream(),
             Self::Proxied(body) => body.is_end_stream(),
+            Self::Logged(logged) => logged.body.is_end_stream(),
         }
     }
 
@@ -53,6 +108,7 @@ impl<S: Body<Data = Bytes, Error = Infallible> + Unpin> Body for ResponseBody<S>
             Self::Full(body) => body.size_hint(),
             Self::Stream(body) => body.size_hint(),
             Self::Proxied(body) => body.size_hint(),
+            Self::Logged(logged) => logged.body.size_hint(),
         }
     }
 }
@@ -64,6 +120,7 @@ impl<S> ResponseBody<S> {
             Self::Full(_) => false,
             Self::Stream(_) => true,
             Self::Proxied(body) => body.is_event_stream(),
+            Self::Logged(logged) => logged.body.is_stream(),
         }
     }
 }
@@ -77,6 +134,7 @@ impl<S: Body> ResponseBody<S> {
             Self::Stream(body) => body.is_end_stream(),
             Self::Proxied(body) if body.is_event_stream() => false,
             Self::Proxied(body) => body.is_end_stream() || body.size_hint().exact().is_none(),
+            Self::Logged(logged) => logged.body.may_be_over(),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! `/sources` and `/sources/{name}` of the internal listener: what the gateway reads of upstream servers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
@@ -15,6 +14,7 @@ use super::{
 };
 use crate::config::schema::Source;
 use crate::error::Problem;
+use crate::settings::SettingsWatch;
 use crate::source::{Put, SourceError, Sources};
 
 /// Path of the list; below it are the sources.
@@ -28,8 +28,8 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 pub struct SourcesRoute {
     /// All sources.
     pub sources: Arc<Sources>,
-    /// Longest wait for a complete body.
-    pub body_timeout: Duration,
+    /// How long a body may take.
+    pub settings: SettingsWatch,
 }
 
 /// Whether a path is one of these routes.
@@ -88,7 +88,8 @@ impl SourcesRoute {
         name: &str,
         body: &mut RequestBody,
     ) -> Result<Response<ResponseBody<S>>, Problem> {
-        let read = timeout(self.body_timeout, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+        let longest = self.settings.now().config.server.body_timeout.0;
+        let read = timeout(longest, Limited::new(body, BODY_BYTES_MAX).collect()).await;
         let body = match read {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) => {

@@ -76,6 +76,11 @@ impl Keys {
         Self { bounds, published: HashMap::new(), oldest_first: VecDeque::new() }
     }
 
+    /// Puts other bounds in place. More keys than they allow stay until their time is over.
+    pub(super) fn set_bounds(&mut self, bounds: KeyBounds) {
+        self.bounds = bounds;
+    }
+
     pub(super) fn find(&self, key: &Key) -> Option<Published> {
         self.published.get(key).map(|(published, _)| *published)
     }

@@ -4,6 +4,7 @@
 //! Knows no clock, no socket and no runtime. Refuses a batch that there is no room for, before
 //! anything of it is ordered. Called by `publish`'s callers, and by shards for the past.
 
+mod bounds;
 mod keys;
 mod overview;
 mod recovery;

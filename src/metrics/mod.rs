@@ -9,7 +9,7 @@ mod snapshot;
 mod table;
 mod upstream;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use prometheus::core::Collector;
@@ -55,9 +55,11 @@ pub struct ShardMetrics {
     pub log_writes: Cell,
     /// How long the disk took for each sync of the log.
     pub log_sync: Histogram<50_000>,
-    /// Orders to read the configuration again, by what came of them. Of this and the next only the main
-    /// thread keeps account.
+    /// Reloads of the configuration, by what came of them. Of this and the next two only the main thread
+    /// keeps account.
     pub config_reloads: [Cell; DONE.len()],
+    /// When the last one was applied, in seconds since 1970; 0 for never.
+    pub config_reloaded_at: Cell,
     /// Public connections that there may be.
     pub connections_max: Cell,
     /// Streams opened.
@@ -117,9 +119,13 @@ impl ShardMetrics {
         self.snapshot_fetches[usize::from(!is_there)].add(1);
     }
 
-    /// Counts an order to read the configuration again.
-    pub fn count_reload(&self, is_done: bool) {
-        self.config_reloads[usize::from(!is_done)].add(1);
+    /// Counts a reload of the configuration that was applied at this time, in seconds since 1970, or
+    /// refused.
+    pub fn count_reload(&self, applied_at: Option<u64>) {
+        self.config_reloads[usize::from(applied_at.is_none())].add(1);
+        if let Some(at) = applied_at {
+            self.config_reloaded_at.set(at);
+        }
     }
 
     /// Counts a publish request's answer.
@@ -148,7 +154,10 @@ const PUBLISH_CODES: [(u16, &str); 12] = [
 /// What an app server says of a client.
 const DECIDED: [&str; 3] = ["granted", "denied", "failed"];
 
-/// What comes of asking an app server, and of an order to read the configuration again.
+/// A shard that has not turned for this long is broken: its loop turns every second.
+const SILENCE_MS_MAX: u64 = 10_000;
+
+/// What comes of asking an app server, and of a reload of the configuration.
 const DONE: [&str; 2] = ["ok", "failed"];
 
 /// Why a client was not let in.
@@ -332,6 +341,11 @@ impl Closed {
         labels
     };
 
+    /// The word in labels and logs.
+    pub const fn as_str(self) -> &'static str {
+        Self::LABELS[self.index()]
+    }
+
     /// Its place among the labels.
     pub const fn index(self) -> usize {
         match self {
@@ -350,7 +364,8 @@ impl Closed {
 pub struct Metrics {
     /// Those of the shards, and behind them those of all other threads.
     cells: Box<[Arc<ShardMetrics>]>,
-    upstreams: Vec<Upstream>,
+    /// In the order of the configuration, which a reload may change.
+    upstreams: RwLock<Vec<Arc<Upstream>>>,
     process: ProcessCollector,
     started: Instant,
 }
@@ -370,13 +385,29 @@ impl Metrics {
         upstreams: impl IntoIterator<Item = &'a str>,
         started: Instant,
     ) -> Self {
-        let upstream = |name: &str| Upstream {
-            name: name.into(),
-            cells: (0..shards).map(|_| Arc::default()).collect(),
-        };
         let cells = (0..=shards).map(|_| Arc::default()).collect();
-        let upstreams = upstreams.into_iter().map(upstream).collect();
-        Self { cells, upstreams, process: ProcessCollector::for_self(), started }
+        let process = ProcessCollector::for_self();
+        let metrics = Self { cells, upstreams: RwLock::default(), process, started };
+        metrics.set_upstreams(upstreams);
+        metrics
+    }
+
+    /// There are these groups of app servers from now on. One that was there before goes on counting;
+    /// one that is gone is not shown any more.
+    pub fn set_upstreams<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
+        let mut upstreams = self.upstreams.write().unwrap_or_else(PoisonError::into_inner);
+        let found = |name: &str| match upstreams.iter().find(|upstream| *upstream.name == *name) {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(Upstream {
+                name: name.into(),
+                cells: (0..self.shard_count()).map(|_| Arc::default()).collect(),
+            }),
+        };
+        *upstreams = names.into_iter().map(found).collect();
+    }
+
+    fn known_upstreams(&self) -> Vec<Arc<Upstream>> {
+        self.upstreams.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// One shard's cells.
@@ -386,7 +417,8 @@ impl Metrics {
 
     /// One shard's cells for the groups of app servers, in their order.
     pub fn upstreams(&self, shard: usize) -> Vec<Arc<UpstreamMetrics>> {
-        self.upstreams.iter().map(|upstream| Arc::clone(&upstream.cells[shard])).collect()
+        let upstreams = self.known_upstreams();
+        upstreams.iter().map(|upstream| Arc::clone(&upstream.cells[shard])).collect()
     }
 
     /// The cells of the threads that are no shards: the log's and the main one, each with its own.
@@ -408,12 +440,11 @@ impl Metrics {
         now.saturating_duration_since(self.started).as_millis() as u64
     }
 
-    /// Milliseconds since the shard that has been silent longest turned its loop.
-    pub fn longest_silence_ms(&self, now: Instant) -> u64 {
+    /// Whether every shard has turned its loop lately.
+    pub fn is_alive(&self, now: Instant) -> bool {
         let now = self.clock_ms(now);
         let shards = &self.cells[..self.shard_count()];
-        let oldest = shards.iter().map(|shard| shard.alive_at_ms.get()).min();
-        now.saturating_sub(oldest.unwrap_or(now))
+        shards.iter().all(|shard| now.saturating_sub(shard.alive_at_ms.get()) <= SILENCE_MS_MAX)
     }
 
     /// The Prometheus text format.

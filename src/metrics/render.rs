@@ -1,5 +1,7 @@
 //! From the shards' cells to the Prometheus text format, by way of the prometheus crate's model.
 
+use std::sync::Arc;
+
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, MetricFamily, MetricType};
@@ -11,7 +13,9 @@ use super::table::{METRICS, Metric, Source};
 use super::{Metrics, ShardMetrics, Standing, Upstream, UpstreamMetrics};
 
 pub(super) fn render(metrics: &Metrics, standing: Standing) -> String {
-    let families = METRICS.iter().map(|metric| family(metric, metrics, standing));
+    let upstreams = metrics.known_upstreams();
+    let families =
+        METRICS.iter().map(|metric| family(metric, &metrics.cells, &upstreams, standing));
     // The format has no place for one without samples: there are no app servers.
     let mut families: Vec<_> = families.filter(|family| !family.get_metric().is_empty()).collect();
     families.extend(process(&metrics.process));
@@ -31,8 +35,12 @@ fn process(collector: &ProcessCollector) -> Vec<MetricFamily> {
     families
 }
 
-fn family(metric: &Metric, metrics: &Metrics, standing: Standing) -> MetricFamily {
-    let Metrics { cells: shards, upstreams, .. } = metrics;
+fn family(
+    metric: &Metric,
+    shards: &[Arc<ShardMetrics>],
+    upstreams: &[Arc<Upstream>],
+    standing: Standing,
+) -> MetricFamily {
     let total = |read: &dyn Fn(&ShardMetrics) -> u64| {
         shards.iter().map(|shard| read(shard)).sum::<u64>() as f64
     };
@@ -84,10 +92,11 @@ fn family(metric: &Metric, metrics: &Metrics, standing: Standing) -> MetricFamil
 }
 
 fn by_upstream(
-    upstreams: &[Upstream],
+    upstreams: &[Arc<Upstream>],
     sample: impl Fn(&Upstream) -> proto::Metric,
 ) -> Vec<proto::Metric> {
-    let labelled = |upstream| labelled(sample(upstream), "upstream", &upstream.name);
+    let labelled =
+        |upstream: &Arc<Upstream>| labelled(sample(upstream), "upstream", &upstream.name);
     upstreams.iter().map(labelled).collect()
 }
 

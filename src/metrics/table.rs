@@ -286,6 +286,19 @@ pub const METRICS: &[Metric] = &[
         }),
     },
     Metric {
+        name: "tidegate_config_reloads_total",
+        help: "Reloads of the configuration (SIGHUP, POST /reload), by result; one that failed has changed \
+               nothing.",
+        source: Source::CounterBy("result", &DONE, |shard, index| {
+            shard.config_reloads[index].get()
+        }),
+    },
+    Metric {
+        name: "tidegate_config_reload_success_timestamp_seconds",
+        help: "When a reload of the configuration last succeeded, in seconds since 1970; 0 for never.",
+        source: Source::Gauge(|shard| shard.config_reloaded_at.get()),
+    },
+    Metric {
         name: "tidegate_accept_errors_total",
         help: "Failed attempts to accept a connection, such as for lack of file descriptors.",
         source: Source::Counter(|shard| shard.accept_errors.get()),
@@ -297,14 +310,6 @@ pub const METRICS: &[Metric] = &[
                response that was taken too slowly, a flood of HTTP/2 frames that carry nothing.",
         source: Source::CounterBy("reason", &CutReason::ALL, |shard, index| {
             shard.connections_cut[index].get()
-        }),
-    },
-    Metric {
-        name: "tidegate_config_reloads_total",
-        help: "Times that SIGHUP had the certificates read again, by result; after one that failed \
-               what was read before stays in use.",
-        source: Source::CounterBy("result", &DONE, |shard, index| {
-            shard.config_reloads[index].get()
         }),
     },
     Metric {

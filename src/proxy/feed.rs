@@ -68,7 +68,7 @@ impl Feed {
 
     /// Reads the stream, and what it goes on with after it has broken off.
     async fn read(&mut self, body: Download) {
-        let bytes_max = self.proxy.event_bytes_max;
+        let bytes_max = self.proxy.event_bytes_max.get();
         let mut stream = EventStream::new(body.for_feed(), bytes_max, "");
         loop {
             if !self.publish_all(&mut stream).await {
@@ -101,7 +101,7 @@ impl Feed {
                         self.retry = Duration::from_millis(ms).clamp(RETRY / 10, RETRY_MAX);
                     }
                     Item::TooLarge => {
-                        let bytes_max = self.proxy.event_bytes_max;
+                        let bytes_max = self.proxy.event_bytes_max.get();
                         tracing::warn!(bytes_max, "an event of a shared stream is too large");
                         return false;
                     }

@@ -34,6 +34,7 @@ pub use exchange::{Asking, Exchange};
 pub use interim::Interims;
 pub use tunnel::Tunnel;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,6 +50,7 @@ use self::group::Group;
 use self::headers::Forwarding;
 use self::pool::Pools;
 use self::table::Table;
+use crate::access::RequestId;
 use crate::config::schema::{self, DEFAULT_UPSTREAM, Route, Upstream};
 use crate::hub::Hub;
 use crate::metrics::UpstreamMetrics;
@@ -115,13 +117,13 @@ impl Plan {
 pub struct Proxy {
     plan: Arc<Plan>,
     pools: Rc<Pools>,
-    drain: Drain,
+    drain: Rc<Drain>,
     /// Of the groups.
     metrics: Vec<Arc<UpstreamMetrics>>,
     /// Where shared event streams are published,
     hub: Arc<Hub>,
     /// and how large one of their events may be.
-    event_bytes_max: usize,
+    event_bytes_max: Cell<usize>,
 }
 
 impl Proxy {
@@ -134,7 +136,36 @@ impl Proxy {
         event_bytes_max: usize,
     ) -> Self {
         let pools = Rc::new(Pools::new(plan.slots));
-        Self { plan, pools, drain: Drain::new(), metrics, hub, event_bytes_max }
+        let event_bytes_max = Cell::new(event_bytes_max);
+        Self { plan, pools, drain: Rc::new(Drain::new()), metrics, hub, event_bytes_max }
+    }
+
+    /// A proxy by another plan, with connections of its own. What is in progress by the old one ends as
+    /// it would have, and its connections with it; those that nobody uses are closed.
+    #[must_use]
+    pub fn renewed(&self, plan: Arc<Plan>, metrics: Vec<Arc<UpstreamMetrics>>) -> Self {
+        self.pools.retire();
+        for metrics in &self.metrics {
+            metrics.idle.set(0);
+        }
+        Self {
+            pools: Rc::new(Pools::new(plan.slots)),
+            plan,
+            drain: Rc::clone(&self.drain),
+            metrics,
+            hub: Arc::clone(&self.hub),
+            event_bytes_max: self.event_bytes_max.clone(),
+        }
+    }
+
+    /// Whether this is the plan it goes by.
+    pub fn follows(&self, plan: &Arc<Plan>) -> bool {
+        Arc::ptr_eq(&self.plan, plan)
+    }
+
+    /// Bounds the events of shared streams that are read from now on.
+    pub fn bound_events(&self, bytes_max: usize) {
+        self.event_bytes_max.set(bytes_max);
     }
 
     /// Finds out where a request goes, and makes it one to a server there; `None` if it is for us, and
@@ -164,7 +195,10 @@ impl Proxy {
             upgrade: headers::upgrade(head, has_body),
             host,
             is_trusted: self.plan.trusts(peer),
-            request_id: fastrand::u128(..),
+            request_id: head
+                .extensions
+                .get()
+                .map_or_else(|| fastrand::u128(..), |RequestId(id)| *id),
         };
         let upgrade_silence_max = self.plan.tunnel_silence_max;
         let (pools, drain) = (&self.pools, &self.drain);

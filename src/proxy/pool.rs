@@ -1,6 +1,6 @@
 //! A shard's connections to servers that no request uses, and those that one does.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
@@ -20,7 +20,11 @@ use crate::net::{Tally, Transport};
 
 /// The connections, by the servers' slots.
 #[derive(Debug)]
-pub(super) struct Pools(Vec<RefCell<Pool>>);
+pub(super) struct Pools {
+    by_slot: Vec<RefCell<Pool>>,
+    /// Whether others have taken their place: nothing is kept here any more.
+    retired: Cell<bool>,
+}
 
 #[derive(Debug, Default)]
 struct Pool {
@@ -47,12 +51,25 @@ pub(super) enum ConnectError {
 
 impl Pools {
     pub(super) fn new(slots: usize) -> Self {
-        Self((0..slots).map(|_| RefCell::default()).collect())
+        Self {
+            by_slot: (0..slots).map(|_| RefCell::default()).collect(),
+            retired: Cell::new(false),
+        }
+    }
+
+    /// Closes what nobody uses, now and from now on.
+    pub(super) fn retire(&self) {
+        self.retired.set(true);
+        for pool in &self.by_slot {
+            let mut pool = pool.borrow_mut();
+            pool.idle.clear();
+            pool.shared = None;
+        }
     }
 
     /// A connection that was used before and is still good.
     pub(super) fn take(&self, slot: usize, now: Instant) -> Option<Link> {
-        let mut pool = self.0[slot].borrow_mut();
+        let mut pool = self.by_slot[slot].borrow_mut();
         while let Some(Idle { mut link, until }) = pool.idle.pop_back() {
             if until > now && link.is_ready() {
                 return Some(link);
@@ -63,12 +80,15 @@ impl Pools {
 
     /// The connection that all requests to a server share.
     pub(super) fn share(&self, slot: usize) -> Option<Link> {
-        let sender = self.0[slot].borrow().shared.clone();
+        let sender = self.by_slot[slot].borrow().shared.clone();
         sender.filter(|sender| !sender.is_closed()).map(Link::shared)
     }
 
     fn put(&self, slot: usize, link: Link, limits: &Limits, now: Instant) {
-        let idle = &mut self.0[slot].borrow_mut().idle;
+        if self.retired.get() {
+            return;
+        }
+        let idle = &mut self.by_slot[slot].borrow_mut().idle;
         if idle.len() >= limits.idle_max {
             idle.pop_front();
         }
@@ -79,12 +99,12 @@ impl Pools {
 
     /// Connections to a server that no request uses.
     pub(super) fn idle(&self, slot: usize) -> usize {
-        self.0[slot].borrow().idle.len()
+        self.by_slot[slot].borrow().idle.len()
     }
 
     /// Closes what nobody has used for long, and what servers have closed.
     pub(super) fn close_old(&self, now: Instant) {
-        for pool in &self.0 {
+        for pool in &self.by_slot {
             let mut pool = pool.borrow_mut();
             pool.idle.retain_mut(|idle| idle.until > now && idle.link.is_ready());
             pool.shared.take_if(|sender| sender.is_closed());
@@ -103,7 +123,7 @@ pub(super) async fn connect(
 ) -> Result<Link, ConnectError> {
     let host = server.url.host();
     let connecting = async {
-        let sharing = Rc::clone(&pools.0[server.slot].borrow().sharing);
+        let sharing = Rc::clone(&pools.by_slot[server.slot].borrow().sharing);
         let _turn = if is_http2 { Some(sharing.lock().await) } else { None };
         if is_http2 && let Some(link) = pools.share(server.slot) {
             return Ok(link);
@@ -125,7 +145,9 @@ pub(super) async fn connect(
             return Link::own(transport, group.limits.response_fields_max, counted).await;
         }
         let sender = share(transport, counted).await?;
-        pools.0[server.slot].borrow_mut().shared = Some(sender.clone());
+        if !pools.retired.get() {
+            pools.by_slot[server.slot].borrow_mut().shared = Some(sender.clone());
+        }
         Ok(Link::shared(sender))
     };
     match timeout(group.limits.connect_timeout, connecting).await {

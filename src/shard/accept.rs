@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use http::Response;
 use http::request::Parts;
-use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
@@ -21,11 +20,18 @@ use super::places::{Permit, Places};
 use super::poll::{LongPoll, TurnedAway};
 use super::streams::Streams;
 use super::{Lifecycle, LifecycleWatch};
+use crate::config::Config;
+use crate::config::web::Network;
 use crate::hook::Hooks;
-use crate::http::{Answer, Handler, Options, Outcome, RequestBody, Takeover, public, serve};
+use crate::http::guard::Limits;
+use crate::http::{
+    Answer, Handler, Http2Options, LeftoverBounds, Options, Outcome, RequestBody, Takeover, public,
+    serve,
+};
 use crate::metrics::{Protocol, ShardMetrics};
 use crate::net::{self, Peer, Scheme, Tally, Transport, proxy_protocol};
 use crate::proxy::{Interims, Proxy};
+use crate::settings::SettingsWatch;
 use crate::subscribe::{Routes, Subscription};
 use crate::tls::ServerTls;
 
@@ -42,16 +48,18 @@ const FULL_PAUSE: Duration = Duration::from_millis(20);
 /// what all of those take.
 const ACCEPTS_PER_TURN: u32 = 8;
 
+/// What is read and thrown away of a body that a public request should not have had.
+const PUBLIC_LEFTOVER_BYTES_MAX: usize = 64 * 1024;
+
 /// One listener of one shard, and what answers its requests.
 pub(super) struct Acceptor<H> {
     pub(super) listener: TcpListener,
     pub(super) places: Rc<Places>,
     pub(super) handler: Rc<H>,
-    /// On a listener over TLS: what makes the handshakes, and how long one may take.
-    pub(super) tls: Option<(Arc<ServerTls>, Duration)>,
-    /// Whether connections begin with a PROXY protocol header, and who is believed.
-    pub(super) balancers: Option<Arc<[IpNet]>>,
-    pub(super) options: Options,
+    /// On a listener over TLS: what makes the handshakes.
+    pub(super) tls: Option<Arc<ServerTls>>,
+    /// Each connection is served by those of the moment at which it is accepted.
+    pub(super) settings: SettingsWatch,
     pub(super) lifecycle: LifecycleWatch,
     /// The phase in which it stops accepting and its connections finish.
     pub(super) until: Lifecycle,
@@ -114,18 +122,19 @@ impl<H: Handler> Acceptor<H> {
     ) {
         // To drop the socket is to close it.
         let Ok(permit) = self.places.take(address.ip()) else { return };
-        let tls = self.tls.as_ref().map(|(tls, longest)| (tls.acceptor(), *longest));
+        let tls = self.tls.as_ref().map(|tls| tls.acceptor());
         let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
-        let balancers = self.balancers.clone();
+        let (settings, is_public) = (self.settings.now(), self.places.are_public());
         let handler = Rc::clone(&self.handler);
-        let (options, until) = (self.options, self.until);
+        let (options, until) = (options(&settings.config, is_public), self.until);
         let mut lifecycle = self.lifecycle.clone();
         // If this task panics, its connection dies and the shard lives on.
         tokio::task::spawn_local(async move {
             let shutdown = async move { lifecycle.reached(until).await };
-            let client = match &balancers {
-                None => Some(address),
-                Some(balancers) => {
+            let client = match is_public && settings.config.server.proxy_protocol {
+                false => Some(address),
+                true => {
+                    let balancers = &settings.config.proxy.trusted;
                     let told = told_by_balancer(&mut stream, address, balancers);
                     timeout(options.header_timeout, told).await.ok().flatten()
                 }
@@ -135,8 +144,12 @@ impl<H: Handler> Acceptor<H> {
             let transport = match tls {
                 None => Some(Transport::Plain(stream)),
                 // Boxed: it is large, and the connection's task goes on without it.
-                Some(tls) => Box::pin(handshake(stream, tls)).await,
+                Some(tls) => {
+                    let longest = settings.config.tls.handshake_timeout.0;
+                    Box::pin(handshake(stream, tls, longest)).await
+                }
             };
+            drop(settings);
             let Some(transport) = transport else { return };
             // Boxed too: a tunnel can be there for hours.
             match Box::pin(serve(transport, peer, handler, options, shutdown)).await {
@@ -158,10 +171,10 @@ impl<H: Handler> Acceptor<H> {
 async fn told_by_balancer(
     stream: &mut TcpStream,
     address: SocketAddr,
-    balancers: &[IpNet],
+    balancers: &[Network],
 ) -> Option<SocketAddr> {
     let ip = address.ip().to_canonical();
-    if !balancers.iter().any(|network| network.contains(&ip)) {
+    if !balancers.iter().any(|network| network.0.contains(&ip)) {
         tracing::debug!(%address, "closed: not one of proxy.trusted");
         return None;
     }
@@ -174,10 +187,45 @@ async fn told_by_balancer(
     }
 }
 
+/// How a connection of the public or the internal listener may behave.
+fn options(config: &Config, is_public: bool) -> Options {
+    let server = &config.server;
+    let requests_max = match server.requests_per_connection_max {
+        max @ 1.. if is_public => max,
+        _ => u64::MAX,
+    };
+    let leftover_bytes_max = match is_public {
+        true => PUBLIC_LEFTOVER_BYTES_MAX,
+        false => 2 * config.publish.body_bytes_max.0,
+    };
+    Options {
+        header_timeout: server.header_timeout.0,
+        keepalive_timeout: server.keepalive_timeout.0,
+        requests_max,
+        body_rate_min: server.body_rate_min.0 as u64,
+        response_rate_min: server.response_rate_min.0 as u64,
+        send_timeout: server.send_timeout.0,
+        limits: Limits {
+            head_bytes_max: server.header_bytes_max.0,
+            request_line_bytes_max: server.request_line_bytes_max.0,
+            fields_max: server.header_fields_max,
+        },
+        http2: Http2Options {
+            streams_max: server.http2_streams_max,
+            control_frames_max: server.http2_control_frames_max,
+            window_timeout: server.http2_window_timeout.0,
+            ping_interval: server.http2_ping_interval.0,
+        },
+        access: config.log.access,
+        leftover: LeftoverBounds { bytes_max: leftover_bytes_max, timeout: server.body_timeout.0 },
+    }
+}
+
 /// Agrees with a client on TLS, within so long.
 async fn handshake(
     stream: TcpStream,
-    (acceptor, longest): (TlsAcceptor, Duration),
+    acceptor: TlsAcceptor,
+    longest: Duration,
 ) -> Option<Transport> {
     match timeout(longest, acceptor.accept(Tally::new(stream))).await {
         Ok(Ok(stream)) => Some(Transport::Sealed(Box::new(stream.into()))),
@@ -203,10 +251,23 @@ fn is_the_peers(error: &io::Error) -> bool {
 /// The public listener: streams, and the app servers behind.
 pub(super) struct Public {
     pub(super) streams: Rc<RefCell<Streams>>,
+    pub(super) metrics: Arc<ShardMetrics>,
+    /// A request goes by those of the moment at which it comes.
+    pub(super) ways: RefCell<Rc<Ways>>,
+}
+
+/// Where requests go: a reload puts others in their place, all at once.
+pub(super) struct Ways {
     pub(super) routes: Arc<Routes>,
     pub(super) hooks: Arc<Hooks>,
-    pub(super) metrics: Arc<ShardMetrics>,
     pub(super) proxy: Rc<Proxy>,
+}
+
+impl Public {
+    /// The way to the app servers of the moment.
+    pub(super) fn proxy(&self) -> Rc<Proxy> {
+        Rc::clone(&self.ways.borrow().proxy)
+    }
 }
 
 impl Handler for Public {
@@ -219,8 +280,9 @@ impl Handler for Public {
         peer: &Peer,
         interims: Option<&Interims>,
     ) -> Answer<StreamBody> {
-        if let Some(found) = self.routes.find(&head) {
-            let answer = public::subscribe(&found, &head, body, &self.hooks, &self.metrics).await;
+        let ways = Rc::clone(&self.ways.borrow());
+        if let Some(found) = ways.routes.find(&head) {
+            let answer = public::subscribe(&found, &head, body, &ways.hooks, &self.metrics).await;
             return match answer {
                 Answer::Stream(subscription) if subscription.poll.is_some() => {
                     let fields = subscription.fields.clone();
@@ -233,7 +295,7 @@ impl Handler for Public {
                 answer => answer,
             };
         }
-        public::forward(&self.proxy, &self.routes, &head, body, peer, interims).await
+        public::forward(&ways.proxy, &ways.routes, &head, body, peer, interims).await
     }
 
     fn open(&self, subscription: Subscription) -> Response<StreamBody> {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use ipnet::IpNet;
 use slab::Slab;
@@ -17,10 +17,15 @@ const IPV6_CLIENT_BITS: u32 = 64;
 /// default it counts nothing.
 #[derive(Debug, Default)]
 pub struct Addresses {
+    rules: RwLock<Rules>,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Rules {
     max: u32,
     /// Whose connections are not counted.
     exempt: Vec<IpNet>,
-    table: Mutex<Table>,
 }
 
 #[derive(Debug, Default)]
@@ -40,21 +45,30 @@ pub(super) struct Crowded;
 impl Addresses {
     /// Up to `max` connections for each address, as many as come for 0.
     pub fn new(max: u32, exempt: Vec<IpNet>) -> Self {
-        Self { max, exempt, table: Mutex::default() }
+        Self { rules: RwLock::new(Rules { max, exempt }), table: Mutex::default() }
+    }
+
+    /// Puts other rules in place. Connections that were not counted before are not counted now.
+    pub fn set_rules(&self, max: u32, exempt: Vec<IpNet>) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Rules { max, exempt };
     }
 
     /// Counts a connection; `None` if those of its address are not counted.
     pub(super) fn take(&self, address: IpAddr) -> Result<Option<AddressPlace>, Crowded> {
         let address = address.to_canonical();
-        if self.max == 0 || self.exempt.iter().any(|network| network.contains(&address)) {
-            return Ok(None);
-        }
+        let max = {
+            let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+            if rules.max == 0 || rules.exempt.iter().any(|network| network.contains(&address)) {
+                return Ok(None);
+            }
+            rules.max
+        };
         let client = client_of(address);
         let mut table = self.table();
         let Table { places, counts } = &mut *table;
         let place = *places.entry(client).or_insert_with(|| counts.insert((client, 0)));
         let (_, count) = &mut counts[place];
-        if *count == self.max {
+        if *count >= max {
             return Err(Crowded);
         }
         *count += 1;

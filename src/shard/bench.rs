@@ -128,6 +128,7 @@ impl Fanout {
             gzip: false,
             fields: HeaderMap::new(),
             interest: None,
+            access: None,
             opening: Opening::Plain,
             grant: None,
         };

@@ -13,6 +13,7 @@
 
 mod accept;
 mod addresses;
+mod adopt;
 mod audience;
 mod batch;
 #[cfg(feature = "bench")]
@@ -57,28 +58,26 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{sleep, timeout};
 
-use self::accept::{Acceptor, Public};
+use self::accept::{Acceptor, Public, Ways};
 pub use self::addresses::Addresses;
+use self::adopt::Adopting;
 use self::framing::Transfer;
 use self::places::{Permit, Places};
 use self::streams::Streams;
-use crate::config::schema::Config;
-use crate::hook::{Hooks, Revocation, Revocations};
-use crate::http::guard::Limits;
-use crate::http::{Handler, Http2Options, LeftoverBounds, Options, Takeover};
+use crate::hook::{Revocation, Revocations};
+use crate::http::{Handler, Takeover};
 use crate::hub::{EventMailbox, Hub};
 use crate::inspect::Questions;
 use crate::metrics::{ListenerName, Metrics, ShardMetrics};
 use crate::net::Transport;
-use crate::proxy::{Plan, Proxy};
+use crate::proxy::Proxy;
+use crate::settings::SettingsWatch;
 use crate::source::{OnShard, Starts};
-use crate::subscribe::Routes;
 use crate::tls::ServerTls;
 
 /// Where the gateway is in its life. Only ever goes forward.
@@ -113,12 +112,10 @@ impl LifecycleWatch {
 pub struct Shard<H> {
     /// Its place among the shards, from 0.
     pub index: usize,
-    /// The configuration of the gateway.
-    pub config: Arc<Config>,
-    /// The stream routes.
-    pub routes: Arc<Routes>,
-    /// What app servers are asked before streams open.
-    pub hooks: Arc<Hooks>,
+    /// What the gateway goes by, which a reload changes.
+    pub settings: SettingsWatch,
+    /// Told each time that this shard has taken a change over.
+    pub adopted: mpsc::Sender<()>,
     /// Sessions whose streams are to end.
     pub revocations: Revocations,
     /// What operators ask of its streams.
@@ -139,10 +136,8 @@ pub struct Shard<H> {
     pub admin: H,
     /// The upstream event streams that fall to this shard.
     pub sources: (Starts, OnShard),
-    /// The way to the app servers, the same for all shards.
-    pub proxy: Arc<Plan>,
-    /// Connections of the public listener, all shards together, and how many there may be.
-    pub connections: (Arc<AtomicUsize>, usize),
+    /// Connections of the public listener, all shards together.
+    pub connections: Arc<AtomicUsize>,
     /// The same, by the client's address.
     pub addresses: Arc<Addresses>,
     /// The gateway's lifecycle.
@@ -157,9 +152,6 @@ const DRAIN_SPREAD: f64 = 0.8;
 /// Time each of the gateway's streams, and of the exchanges with app servers that may last, adds to the spread, so that one with few streams is gone at
 /// once: 500 clients a second come back elsewhere.
 const DRAIN_PER_STREAM: Duration = Duration::from_millis(2);
-
-/// What is read and thrown away of a body that a public request should not have had.
-const PUBLIC_LEFTOVER_BYTES_MAX: usize = 64 * 1024;
 
 /// How often what is too old is looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -178,72 +170,42 @@ impl<H: Handler> Shard<H> {
     }
 
     async fn serve(self) -> io::Result<()> {
-        let server = &self.config.server;
+        let settings = self.settings.now();
         let cells = self.metrics.shard(self.index);
-        let options = |requests_max, leftover_bytes_max| Options {
-            header_timeout: server.header_timeout.0,
-            keepalive_timeout: server.keepalive_timeout.0,
-            requests_max,
-            body_rate_min: server.body_rate_min.0 as u64,
-            response_rate_min: server.response_rate_min.0 as u64,
-            send_timeout: server.send_timeout.0,
-            limits: Limits {
-                head_bytes_max: server.header_bytes_max.0,
-                request_line_bytes_max: server.request_line_bytes_max.0,
-                fields_max: server.header_fields_max,
-            },
-            http2: Http2Options {
-                streams_max: server.http2_streams_max,
-                control_frames_max: server.http2_control_frames_max,
-                window_timeout: server.http2_window_timeout.0,
-                ping_interval: server.http2_ping_interval.0,
-            },
-            leftover: LeftoverBounds {
-                bytes_max: leftover_bytes_max,
-                timeout: server.body_timeout.0,
-            },
-        };
-        let requests_max = match server.requests_per_connection_max {
-            0 => u64::MAX,
-            max => max,
-        };
         let streams = Streams::new(
             self.index,
-            &self.config,
-            &self.routes,
+            &settings.config,
+            &settings.routes,
             Arc::clone(&self.hub),
             self.mailbox,
             Arc::clone(&cells),
         )?;
         let streams = Rc::new(RefCell::new(streams));
         let proxy = Rc::new(Proxy::new(
-            self.proxy,
+            Arc::clone(&settings.plan),
             self.metrics.upstreams(self.index),
             Arc::clone(&self.hub),
-            self.config.publish.event_bytes_max.0,
+            settings.config.publish.event_bytes_max.0,
         ));
         let places = |name, (taken, max), addresses| {
             Places::new(taken, max, name, Arc::clone(&cells), addresses)
         };
 
+        let (routes, hooks) = (Arc::clone(&settings.routes), Arc::clone(&settings.hooks));
         let handler = Rc::new(Public {
             streams: Rc::clone(&streams),
-            routes: self.routes,
-            hooks: self.hooks,
             metrics: Arc::clone(&cells),
-            proxy: Rc::clone(&proxy),
+            ways: RefCell::new(Rc::new(Ways { routes, hooks, proxy })),
         });
-        let trusted = self.config.proxy.trusted.iter().map(|network| network.0);
-        let balancers: Option<Arc<[IpNet]>> = server.proxy_protocol.then(|| trusted.collect());
-        let public_places = places(ListenerName::Public, self.connections.clone(), self.addresses);
+        let connections = (self.connections, settings.connections_max);
+        let public_places = places(ListenerName::Public, connections, self.addresses);
         let public = |listener, tls| {
             Ok::<_, io::Error>(Acceptor {
                 listener: tokio::net::TcpListener::from_std(listener)?,
                 places: Rc::clone(&public_places),
                 handler: Rc::clone(&handler),
                 tls,
-                balancers: balancers.clone(),
-                options: options(requests_max, PUBLIC_LEFTOVER_BYTES_MAX),
+                settings: self.settings.clone(),
                 lifecycle: self.lifecycle.clone(),
                 until: Lifecycle::Draining,
             })
@@ -257,21 +219,27 @@ impl<H: Handler> Shard<H> {
             places: places(ListenerName::Internal, (Arc::default(), usize::MAX), Arc::default()),
             handler: Rc::new(self.admin),
             tls: None,
-            balancers: None,
-            options: options(u64::MAX, 2 * self.config.publish.body_bytes_max.0),
+            settings: self.settings.clone(),
             lifecycle: self.lifecycle.clone(),
             until: Lifecycle::Stopping,
         };
+        let adopting = Adopting {
+            index: self.index,
+            metrics: Arc::clone(&self.metrics),
+            streams: Rc::clone(&streams),
+            public: Rc::clone(&handler),
+            places: Rc::clone(&public_places),
+        };
+        tokio::task::spawn_local(adopting.run(self.settings.clone(), self.adopted));
         let mut accepting = JoinSet::new();
         accepting.spawn_local(public(self.public, None)?.run(open.clone()));
         if let Some((listener, tls)) = self.tls {
-            let tls = (tls, self.config.tls.handshake_timeout.0);
             accepting.spawn_local(public(listener, Some(tls))?.run(open));
         }
         tokio::task::spawn_local(internal.run(|_, _| ()));
         tokio::task::spawn_local(end_sessions(self.revocations, Rc::clone(&streams)));
+        tokio::task::spawn_local(close_old_connections(Rc::clone(&handler)));
         tokio::task::spawn_local(inspect::answer(self.questions, Rc::clone(&streams)));
-        tokio::task::spawn_local(close_old_connections(Rc::clone(&proxy)));
         let (sources, on_shard) = self.sources;
         tokio::task::spawn_local(sources.run(on_shard));
         if self.index == 0 {
@@ -279,9 +247,12 @@ impl<H: Handler> Shard<H> {
         }
         // The kernel spreads connections evenly: the other shards have about as many streams.
         let per_stream = DRAIN_PER_STREAM * self.metrics.shard_count() as u32;
-        let longest = server.drain.0.mul_f64(DRAIN_SPREAD);
-        let window = move |open: u32| per_stream.saturating_mul(open).min(longest);
-        let lasting = (Rc::clone(&streams), proxy);
+        let settings = self.settings;
+        let window = move |open: u32| {
+            let longest = settings.now().config.server.drain.0.mul_f64(DRAIN_SPREAD);
+            per_stream.saturating_mul(open).min(longest)
+        };
+        let lasting = (Rc::clone(&streams), handler);
         let stopped = wind_down(accepting, lasting, cells, self.lifecycle, self.drained, window);
         let (metrics, index) = (self.metrics, self.index);
         let alive = move |now| metrics.mark_alive(index, now);
@@ -335,17 +306,17 @@ async fn end_sessions(mut revocations: Revocations, streams: Rc<RefCell<Streams>
 }
 
 /// Closes the connections to app servers that nobody uses any more.
-async fn close_old_connections(proxy: Rc<Proxy>) {
+async fn close_old_connections(public: Rc<Public>) {
     loop {
         sleep(HOUSEKEEPING).await;
-        proxy.tidy(Instant::now());
+        public.proxy().tidy(Instant::now());
     }
 }
 
 /// Waits for the gateway to drain, then for it to stop, and sees the streams off.
 async fn wind_down(
     mut accepting: JoinSet<()>,
-    (streams, proxy): (Rc<RefCell<Streams>>, Rc<Proxy>),
+    (streams, public): (Rc<RefCell<Streams>>, Rc<Public>),
     metrics: Arc<ShardMetrics>,
     mut lifecycle: LifecycleWatch,
     drained: mpsc::Sender<()>,
@@ -354,6 +325,7 @@ async fn wind_down(
     lifecycle.reached(Lifecycle::Draining).await;
     // Until the last connection is counted. An error means that accepting panicked: it is over too.
     while accepting.join_next().await.is_some() {}
+    let proxy = public.proxy();
     let open = streams.borrow().subscribers.len() + proxy.lasting();
     let window = window(open as u32);
     streams.borrow_mut().drain(window);

@@ -148,6 +148,7 @@ impl Gateway {
             gzip: rng.bool(),
             fields: HeaderMap::new(),
             interest: None,
+            access: None,
             opening: Opening::Plain,
             grant: None,
         };

@@ -162,6 +162,7 @@ impl Streams {
             poll,
             interest,
             grant,
+            access,
             ..
         } = subscription;
         let longest = [max_duration, poll].into_iter().flatten().min();
@@ -199,6 +200,10 @@ impl Streams {
         debug_assert_eq!(stored, key);
         if let Some(session) = grant.and_then(|grant| grant.session.clone()) {
             self.sessions.insert(key, session);
+        }
+        if let Some(access) = access {
+            access.opened();
+            self.access.insert(key, access);
         }
         self.reschedule(key);
         self.metrics.subscribers[protocol as usize].add(1);

@@ -1,6 +1,7 @@
 //! Places for connections: how many there may be, in all and from one address, and the gauge of how
 //! many there are.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::metrics::{CutReason, ListenerName, ShardMetrics};
 #[derive(Debug)]
 pub(super) struct Places {
     taken: Arc<AtomicUsize>,
-    max: usize,
+    max: Cell<usize>,
     name: ListenerName,
     metrics: Arc<ShardMetrics>,
     addresses: Arc<Addresses>,
@@ -35,13 +36,19 @@ impl Places {
         metrics: Arc<ShardMetrics>,
         addresses: Arc<Addresses>,
     ) -> Rc<Self> {
+        let max = Cell::new(max);
         Rc::new(Self { taken, max, name, metrics, addresses })
     }
 
     /// Whether all places are taken. Several shards may find the last one free at once, so there
     /// can be one connection a shard too many.
     pub(super) fn full(&self) -> bool {
-        self.taken.load(Ordering::Relaxed) >= self.max
+        self.taken.load(Ordering::Relaxed) >= self.max.get()
+    }
+
+    /// There may be so many from now on. Those that are there stay.
+    pub(super) fn set_max(&self, max: usize) {
+        self.max.set(max);
     }
 
     /// Takes a place for a connection from `address`, unless that has as many as it may.
@@ -52,6 +59,11 @@ impl Places {
         self.taken.fetch_add(1, Ordering::Relaxed);
         self.metrics.connections[self.name as usize].add(1);
         Ok(Permit { places: Rc::clone(self), address })
+    }
+
+    /// Whether they are those of the public listener, over TLS or not.
+    pub(super) fn are_public(&self) -> bool {
+        self.name == ListenerName::Public
     }
 
     /// The listener's name.

@@ -8,7 +8,7 @@ use super::ring::RingBounds;
 use crate::config::schema::{Slow, TopicField};
 use crate::sse::{Epoch, Frame};
 use crate::subscribe::control::{ControlEvents, heartbeat_ms};
-use crate::subscribe::{Route, RouteId};
+use crate::subscribe::{RouteId, RouteSettings};
 
 /// One route.
 pub(super) struct StreamRoute {
@@ -28,10 +28,10 @@ pub(super) struct StreamRoute {
 }
 
 impl StreamRoute {
-    pub(super) fn new(route: &Route, epoch: Epoch) -> Self {
-        let settings = route.settings();
+    pub(super) fn new(route: &RouteSettings, epoch: Epoch) -> Self {
+        let settings = &route.stream;
         Self {
-            path: route.path().map(Arc::clone),
+            path: route.path.clone(),
             bounds: RingBounds {
                 frames_max: settings.ring_frames_max,
                 bytes_max: settings.ring_bytes_max.0,
@@ -70,8 +70,8 @@ impl StreamRoute {
     }
 }
 
-/// All routes of a shard, by their ids.
-pub(super) struct StreamRoutes(pub(super) Box<[StreamRoute]>);
+/// All routes of a shard, by their ids; those that a reload has taken away too, since streams keep theirs.
+pub(super) struct StreamRoutes(pub(super) Vec<StreamRoute>);
 
 impl std::ops::Index<RouteId> for StreamRoutes {
     type Output = StreamRoute;

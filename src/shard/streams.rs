@@ -22,6 +22,7 @@ use super::ring::{Displaced, Ring};
 use super::route::{StreamRoute, StreamRoutes};
 use super::subscriber::{Backlog, Phase, Sink, Subscriber};
 use super::wheel::{Tick, Wheel};
+use crate::access::Access;
 use crate::config::schema::{Config, Slow};
 use crate::event::Event;
 use crate::hook::Revoked;
@@ -29,8 +30,8 @@ use crate::hub::{EventMailbox, Hub};
 use crate::interest::Interest;
 use crate::metrics::{Closed, Dropped, Protocol, Replayed, ShardMetrics};
 use crate::sse::{EndReason, GapReason};
-use crate::subscribe::Routes;
 use crate::subscribe::control::Gap;
+use crate::subscribe::{RouteSettings, Routes};
 
 /// Ends a chunked body (RFC 9112, 7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -84,6 +85,8 @@ pub(super) struct Streams {
     /// The sessions of those streams that have one.
     pub(super) sessions: HashMap<StreamKey, Arc<str>>,
     pub(super) revoked: Revoked,
+    /// The requests of those streams that have lines in the access log.
+    pub(super) access: HashMap<StreamKey, Box<Access>>,
 
     /// Buffers that are empty between uses.
     pub(super) matching: Vec<AudienceKey>,
@@ -116,10 +119,10 @@ impl Streams {
         metrics: Arc<ShardMetrics>,
     ) -> io::Result<Self> {
         let now = Instant::now();
-        let route = |route| StreamRoute::new(route, hub.epoch());
+        let route = |settings: &Arc<RouteSettings>| StreamRoute::new(settings, hub.epoch());
         Ok(Self {
             shard,
-            routes: StreamRoutes(routes.all().map(route).collect()),
+            routes: StreamRoutes(routes.settings().iter().map(route).collect()),
             send_buffer: config.server.send_buffer.0,
             replays_max: config.history.replays_max,
             applied: hub.head(),
@@ -141,6 +144,7 @@ impl Streams {
             drain_by: None,
             sessions: HashMap::new(),
             revoked: Revoked::default(),
+            access: HashMap::new(),
             matching: Vec::new(),
             taken: Vec::new(),
             overrun: Vec::new(),
@@ -152,6 +156,16 @@ impl Streams {
             now,
             tick: Tick(0),
         })
+    }
+
+    /// Streams that open from now on are like this. Those that are open keep what they have.
+    pub(super) fn adopt(&mut self, config: &Config, routes: &Routes) {
+        let epoch = self.hub.epoch();
+        let known = self.routes.0.len();
+        let new = routes.settings()[known..].iter();
+        self.routes.0.extend(new.map(|settings| StreamRoute::new(settings, epoch)));
+        self.send_buffer = config.server.send_buffer.0;
+        self.replays_max = config.history.replays_max;
     }
 
     /// Looks at the clock: at the beginning of a turn, of a slice, and of a call from outside.
@@ -351,6 +365,11 @@ impl Streams {
         let lived = Duration::from_millis(u64::from(lived_ticks) * super::wheel::TICK_MS);
         self.metrics.stream_duration.observe(lived);
         self.metrics.streams_closed[why.index()].add(1);
+        if !self.access.is_empty()
+            && let Some(access) = self.access.remove(&key)
+        {
+            access.closed(why.as_str());
+        }
         self.metrics.subscribers[protocol(&subscriber.sink) as usize].sub(1);
         if self.subscribers.is_empty() {
             self.give_back_memory();

@@ -11,12 +11,14 @@
 //! at its start, by shards, which run the tasks, and by `http` for the internal API.
 
 mod backoff;
+mod configured;
 mod recent;
 mod request;
 mod saved;
 mod status;
 mod task;
 
+pub use configured::Reconfiguration;
 pub use status::Report;
 
 use std::collections::{BTreeMap, HashMap};
@@ -35,7 +37,7 @@ use self::status::Status;
 use crate::config::schema::{self, Config};
 use crate::hub::Hub;
 use crate::metrics::ShardMetrics;
-use crate::publish::Rules;
+use crate::settings::SettingsWatch;
 use crate::tls::{self, TlsError};
 
 /// All sources. Shared by all shards.
@@ -81,7 +83,7 @@ pub struct OnShard {
     /// Orders what they publish.
     pub hub: Arc<Hub>,
     /// What may be published.
-    pub rules: Arc<Rules>,
+    pub settings: SettingsWatch,
     /// The shard's cells.
     pub metrics: Arc<ShardMetrics>,
     /// Topic below which their states are published, if they are.
@@ -202,17 +204,28 @@ impl Sources {
             saved.push(spec.clone());
         })
         .await?;
+        self.replace(old.as_ref(), spec, false).await?;
+        Ok(if old.is_some() { Put::Replaced } else { Put::Created })
+    }
+
+    /// Begins a source where the `old` one of its name ends, if there is one.
+    async fn replace(
+        &self,
+        old: Option<&Arc<Entry>>,
+        spec: schema::Source,
+        is_configured: bool,
+    ) -> Result<(), SourceError> {
         let mut last_event_id = String::new();
-        if let Some(old) = &old {
+        if let Some(old) = old {
             old.end(Order::Replace).await;
             if old.spec.url == spec.url {
                 last_event_id.clone_from(&old.status().last_event_id);
             }
         }
-        let start = self.insert(spec, false, last_event_id)?;
+        let start = self.insert(spec, is_configured, last_event_id)?;
         // It fails only when the shard has ended, and with it the gateway.
         let _ = self.shard_of(&start).send(start).await;
-        Ok(if old.is_some() { Put::Replaced } else { Put::Created })
+        Ok(())
     }
 
     /// Takes a source away. When this is done, its connection is closed and its task gone.

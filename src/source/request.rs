@@ -23,6 +23,7 @@ pub(super) async fn open(
         tls,
         target: spec.url.target.clone(),
         headers: headers(spec, last_event_id),
+        body: None,
         connect_timeout: spec.connect_timeout.0,
         head_timeout: spec.stale_timeout.0,
     };

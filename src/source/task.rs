@@ -26,7 +26,7 @@ use crate::fetch::within;
 use crate::history::Retain;
 use crate::hub::{Refused, Submission};
 use crate::metrics::{SourceEvent, SourceState};
-use crate::publish;
+use crate::publish::{self, Rules};
 use crate::sse::{Draft, Fields, Item, Message};
 use crate::topic::{Facts, Topic};
 
@@ -145,13 +145,14 @@ impl Task {
     async fn publish_read<B: Body<Data = Bytes> + Unpin>(&mut self, stream: &mut EventStream<B>) {
         self.backoff.succeeded();
         self.entry.status().attempts = 0;
-        let batch_max = BATCH_EVENTS_MAX.min(self.shard.rules.batch_events_max);
+        let settings = self.shard.settings.now();
+        let batch_max = BATCH_EVENTS_MAX.min(settings.rules.batch_events_max);
         let mut batch = Vec::new();
         while let Some(item) = stream.pull() {
             match item {
                 Item::Retry(ms) => self.backoff.set_retry(ms),
                 Item::TooLarge => self.count(SourceEvent::TooLarge, 1),
-                Item::Event(message) => batch.extend(self.submission(&message)),
+                Item::Event(message) => batch.extend(self.submission(&message, &settings.rules)),
             }
             if batch.len() == batch_max {
                 self.publish(mem::take(&mut batch)).await;
@@ -168,7 +169,7 @@ impl Task {
     }
 
     /// What is to be published of an event. One that nobody can get is counted, and why is told.
-    fn submission(&mut self, message: &Message<'_>) -> Option<Submission> {
+    fn submission(&mut self, message: &Message<'_>, rules: &Rules) -> Option<Submission> {
         if self.recent.is_repeated(message) {
             self.count(SourceEvent::Duplicate, 1);
             return None;
@@ -176,7 +177,7 @@ impl Task {
         let made = self.topic(message).and_then(|topic| {
             let name = message.event.unwrap_or(UNNAMED);
             let conflate = Some(name).filter(|name| self.entry.spec.conflate.contains(*name));
-            publish::event(topic, message.event, message.data, conflate, &self.shard.rules)
+            publish::event(topic, message.event, message.data, conflate, rules)
                 .map_err(|error| error.to_string())
         });
         let refused = match made {
@@ -299,18 +300,18 @@ impl OnShard {
 /// What belongs here: what needs a hub that a test can hold up.
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
     use std::convert::Infallible;
     use std::sync::Mutex;
 
     use http_body_util::Full;
 
     use super::*;
-    use crate::config::schema;
+    use crate::config::{Config, schema};
     use crate::history::Bounds;
+    use crate::hook::Sessions;
     use crate::hub::{Hub, KeyBounds};
     use crate::metrics::ShardMetrics;
-    use crate::publish::Rules;
+    use crate::settings::{Base, Settings, SettingsWatch};
     use crate::sse::Epoch;
     use crate::sync::Mailbox;
 
@@ -327,9 +328,12 @@ mod tests {
             KeyBounds::default(),
         );
         let limits = schema::Publish { batch_events_max: 8, ..schema::Publish::default() };
+        let config = Config { publish: limits, ..Config::default() };
+        let base = Base { hub: Arc::new(hub), sessions: Arc::new(Sessions::new(1).0) };
+        let settings = Settings::new(&base, config, 1).unwrap();
         let shard = Rc::new(OnShard {
-            hub: Arc::new(hub),
-            rules: Arc::new(Rules::new(&limits, HashSet::new())),
+            hub: base.hub,
+            settings: SettingsWatch::fixed(settings),
             metrics: Arc::new(ShardMetrics::default()),
             states: None,
         });

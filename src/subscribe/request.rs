@@ -9,6 +9,7 @@ use http::request::Parts;
 
 use super::accept::{Form, form};
 use super::routes::RouteId;
+use crate::access::Access;
 use crate::config::schema::Stream;
 use crate::config::units::Interval;
 use crate::event::EventNames;
@@ -47,6 +48,8 @@ pub struct Subscription {
     pub grant: Option<Arc<Grant>>,
     /// Held for as long as the stream is there, by a stream of events that are fetched for it.
     pub interest: Option<Interest>,
+    /// For its lines in the access log, if it has any.
+    pub access: Option<Box<Access>>,
 }
 
 /// How a stream begins.
@@ -269,6 +272,7 @@ pub(super) fn parse(
         opening: Opening::Plain,
         grant: None,
         interest: None,
+        access: None,
     })
 }
 

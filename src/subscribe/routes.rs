@@ -1,6 +1,7 @@
 //! The stream routes: which one a request is for, and what its streams are like.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
 use http::header::{HOST, HeaderMap};
@@ -18,11 +19,25 @@ use crate::interest::Interest;
 use crate::sse::{Cursor, EventId};
 use crate::topic::{Filter, Topic};
 
-/// A route's place among the routes: small, since every stream has one.
+/// What a route's streams are like, and where they are.
+#[derive(Debug, PartialEq)]
+pub struct RouteSettings {
+    /// Its path, with the names of its parameters; absent for a shared stream, which has the paths of a
+    /// server.
+    pub path: Option<Arc<str>>,
+    /// What they are like.
+    pub stream: Stream,
+}
+
+/// A route's [`RouteSettings`], by number: small, since every stream has one. No reload gives it to others:
+/// streams outlive their routes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RouteId(u16);
 
 impl RouteId {
+    /// How many there may be, reloads included.
+    const MAX: usize = u16::MAX as usize + 1;
+
     /// Its index in [`Routes::settings`].
     pub fn index(self) -> usize {
         self.0.into()
@@ -36,16 +51,34 @@ pub struct Routes {
     /// The settings of streams that a server shares: they have its paths, and topics of ours.
     shared: Route,
     /// By host, the most specific first, and then by path.
-    paths: Vec<(HostPattern, Router<RouteId>)>,
+    paths: Vec<(HostPattern, Router<usize>)>,
+    /// By their ids, those of earlier configurations too.
+    settings: Vec<Arc<RouteSettings>>,
 }
+
+/// There have been too many different settings since the start: only a restart forgets any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManySettings;
+
+impl fmt::Display for TooManySettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`stream`: {} different settings of streams since the start; restart",
+            RouteId::MAX
+        )
+    }
+}
+
+impl std::error::Error for TooManySettings {}
 
 /// A path that streams are at, and what they carry.
 #[derive(Debug)]
 pub struct Route {
     id: RouteId,
-    /// Absent for a shared stream, which has the paths of a server.
-    path: Option<Arc<str>>,
-    settings: Stream,
+    /// Its place in the configuration.
+    index: usize,
+    settings: Arc<RouteSettings>,
     parameters: Parameters,
     /// Whether clients name their topics; else the route does, with values from the client in them.
     topics_from_query: bool,
@@ -62,33 +95,44 @@ pub struct Found<'a> {
 impl Routes {
     /// The routes of a configuration, which is valid. Without any, there is `/events`.
     pub fn new(stream: &Stream) -> Self {
-        let default = [StreamRoute::events()];
-        let given = if stream.routes.is_empty() { &default[..] } else { &stream.routes };
-        let shared = Route::shared(stream, given.len());
-        let mut routes = Self { routes: Vec::new(), shared, paths: Vec::new() };
-        for route in given {
-            routes.add(stream, route);
-        }
-        routes.paths.sort_by(|(one, _), (other, _)| one.cmp(other));
-        routes
+        Self::with(stream, Vec::new()).expect("a configuration has 1000 routes at most")
     }
 
-    fn add(&mut self, stream: &Stream, route: &StreamRoute) {
-        let id = RouteId::at(self.routes.len());
-        self.routes.push(Route {
-            id,
-            path: Some(String::from(route.path.clone()).into()),
-            settings: stream.of_route(route),
-            parameters: Parameters::new(route),
-            topics_from_query: route.topics_from_query,
-        });
-        let at = self.paths.iter().position(|(host, _)| *host == route.host);
-        let at = at.unwrap_or_else(|| {
-            self.paths.push((route.host.clone(), Router::new()));
-            self.paths.len() - 1
-        });
-        let inserted = self.paths[at].1.insert(String::from(route.path.clone()), id);
-        inserted.expect("a valid configuration has no two routes for the same paths");
+    /// The routes of another configuration, which is valid. Ids keep what they stand for.
+    ///
+    /// # Errors
+    /// There have been too many different settings.
+    pub fn renewed(&self, stream: &Stream) -> Result<Self, TooManySettings> {
+        Self::with(stream, self.settings.clone())
+    }
+
+    fn with(
+        stream: &Stream,
+        mut settings: Vec<Arc<RouteSettings>>,
+    ) -> Result<Self, TooManySettings> {
+        let default = [StreamRoute::events()];
+        let given = if stream.routes.is_empty() { &default[..] } else { &stream.routes };
+        let mut known = |of_route: RouteSettings| {
+            let at = settings.iter().position(|known| **known == of_route);
+            let at = at.unwrap_or(settings.len());
+            if at == RouteId::MAX {
+                return Err(TooManySettings);
+            }
+            if at == settings.len() {
+                settings.push(Arc::new(of_route));
+            }
+            Ok((RouteId(at as u16), Arc::clone(&settings[at])))
+        };
+        let (mut routes, mut paths) = (Vec::new(), Vec::new());
+        for (index, route) in given.iter().enumerate() {
+            let known = known(RouteSettings::new(stream, route))?;
+            routes.push(Route::new(index, route, known));
+            add_path(&mut paths, index, route);
+        }
+        paths.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let shared = known(RouteSettings::shared(stream))?;
+        let shared = Route::new(given.len(), &StreamRoute::events(), shared);
+        Ok(Self { routes, shared, paths, settings })
     }
 
     /// The route of a request, if it is for one.
@@ -96,7 +140,7 @@ impl Routes {
         let host = host(head);
         let of_host = self.paths.iter().filter(|(pattern, _)| pattern.matches(host));
         let found = of_host.filter_map(|(_, paths)| paths.at(head.uri.path()).ok()).next()?;
-        Some(Found { route: &self.routes[found.value.index()], in_path: found.params })
+        Some(Found { route: &self.routes[*found.value], in_path: found.params })
     }
 
     /// The subscription of a client that reads a shared stream of a server's. The first one reads it
@@ -128,62 +172,71 @@ impl Routes {
             opening: Opening::Plain,
             grant: None,
             interest: Some(interest),
+            access: None,
         }
     }
 
-    /// Each route, by its id.
-    pub fn all(&self) -> impl Iterator<Item = &Route> {
-        self.routes.iter().chain([&self.shared])
-    }
-
-    /// The settings of each route, by its id.
-    pub fn settings(&self) -> impl Iterator<Item = &Stream> {
-        self.all().map(Route::settings)
+    /// What streams may be like, by id: those of earlier configurations too.
+    pub fn settings(&self) -> &[Arc<RouteSettings>] {
+        &self.settings
     }
 
     /// The names that publishers may not use: those that control events have on any route.
     pub fn reserved(&self) -> HashSet<String> {
-        self.settings().flat_map(Stream::control_names).map(str::to_owned).collect()
+        let routes = self.routes.iter().chain([&self.shared]);
+        routes.flat_map(|route| route.settings().control_names()).map(str::to_owned).collect()
     }
 }
 
-impl RouteId {
-    fn at(index: usize) -> Self {
-        Self(u16::try_from(index).expect("a configuration has 1000 routes at most"))
+fn add_path(paths: &mut Vec<(HostPattern, Router<usize>)>, index: usize, route: &StreamRoute) {
+    let at = paths.iter().position(|(host, _)| *host == route.host);
+    let at = at.unwrap_or_else(|| {
+        paths.push((route.host.clone(), Router::new()));
+        paths.len() - 1
+    });
+    let inserted = paths[at].1.insert(String::from(route.path.clone()), index);
+    inserted.expect("a valid configuration has no two routes for the same paths");
+}
+
+impl RouteSettings {
+    fn new(stream: &Stream, route: &StreamRoute) -> Self {
+        let path = String::from(route.path.clone());
+        Self { path: Some(path.into()), stream: stream.of_route(route) }
+    }
+
+    /// Those of a server's stream that clients share: of ours are only the gap, without which there is no
+    /// sharing, and the comments that keep it alive.
+    fn shared(stream: &Stream) -> Self {
+        let mut stream = stream.of_route(&StreamRoute::events());
+        stream.control.hello.clear();
+        stream.control.end.clear();
+        stream.heartbeat_kind = HeartbeatKind::Comment;
+        stream.resume = true;
+        stream.broadcast = false;
+        stream.topic_field = TopicField::None;
+        Self { path: None, stream }
     }
 }
 
 impl Route {
-    /// The stream is the server's: of ours are only the gap, without which there is no sharing, and the
-    /// comments that keep it alive.
-    fn shared(stream: &Stream, index: usize) -> Self {
-        let mut settings = stream.of_route(&StreamRoute::events());
-        settings.control.hello.clear();
-        settings.control.end.clear();
-        settings.heartbeat_kind = HeartbeatKind::Comment;
-        settings.resume = true;
-        settings.broadcast = false;
-        settings.topic_field = TopicField::None;
-        let parameters = Parameters::new(&StreamRoute::events());
-        let id = RouteId::at(index);
-        Self { id, path: None, settings, parameters, topics_from_query: true }
+    fn new(
+        index: usize,
+        route: &StreamRoute,
+        (id, settings): (RouteId, Arc<RouteSettings>),
+    ) -> Self {
+        let topics_from_query = route.topics_from_query;
+        Self { id, index, settings, parameters: Parameters::new(route), topics_from_query }
     }
 
-    /// Its place among the routes.
-    pub fn id(&self) -> RouteId {
-        self.id
-    }
-
-    /// Its path, with the names of its parameters; absent for a shared stream, which has the paths of a
-    /// server.
-    pub fn path(&self) -> Option<&Arc<str>> {
-        self.path.as_ref()
+    /// Its place in the configuration.
+    pub fn index(&self) -> usize {
+        self.index
     }
 
     /// Whether who comes back is sent what it has missed, and whether what goes to everyone reaches
     /// its streams.
     pub fn settings(&self) -> &Stream {
-        &self.settings
+        &self.settings.stream
     }
 
     /// Reads a subscription to these topics, with the settings of this route, from a request's head.
@@ -196,18 +249,18 @@ impl Route {
         head: &Parts,
     ) -> Result<Subscription, SubscribeError> {
         let cors = self.cors(&head.headers);
-        parse(self.id, &self.settings, filters, head, cors)
+        parse(self.id, self.settings(), filters, head, cors)
     }
 
     /// The header fields that every response of this route has for pages of other origins.
     pub fn cors(&self, request: &HeaderMap) -> HeaderMap {
-        cors::fields(&self.settings.cors, request)
+        cors::fields(&self.settings().cors, request)
     }
 
     /// The header fields of the answer to a browser that asks whether a page of another origin may use
     /// this route; `None` if this is another request.
     pub fn preflight(&self, head: &Parts) -> Option<HeaderMap> {
-        cors::preflight(&self.settings.cors, head)
+        cors::preflight(&self.settings().cors, head)
     }
 }
 
@@ -222,7 +275,7 @@ impl Found<'_> {
         let filters = match route.topics_from_query {
             true => {
                 let query = head.uri.query().unwrap_or_default();
-                topics_of(query, route.settings.topics_max, head.uri.path())?
+                topics_of(query, route.settings().topics_max, head.uri.path())?
             }
             false => route.parameters.topics(&values)?,
         };
@@ -348,6 +401,24 @@ mod tests {
         let routes = routes("");
         assert_eq!(topics(&routes, "/events?topic=a.*").expect("a topic"), ["a.*"]);
         assert_eq!(topics(&routes, "/events").expect_err("no topic").field(), "topic");
+    }
+
+    #[test]
+    fn an_id_keeps_what_it_stands_for() {
+        let old = routes(KANBAN);
+        let changed = toml::from_str::<Stream>("heartbeat = '3s'").expect("a stream section");
+        let new = old.renewed(&changed).expect("room for more");
+        assert_eq!(new.settings()[..old.settings().len()], *old.settings());
+        let (before, after) = (head("/boards/7/events"), head("/events?topic=a"));
+        let subscription = |routes: &Routes, head: &Parts| {
+            let found = routes.find(head).expect("there is a route");
+            found.subscription(head).expect("a subscription").route
+        };
+        let (before, after) = (subscription(&old, &before), subscription(&new, &after));
+        assert_ne!(new.settings()[before.index()], new.settings()[after.index()]);
+        // What was there before is not added again.
+        let again = new.renewed(&Stream { routes: Vec::new(), ..changed }).expect("room");
+        assert_eq!(again.settings().len(), new.settings().len());
     }
 
     #[test]

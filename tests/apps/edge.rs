@@ -169,18 +169,19 @@ fn folder() -> TempDir {
 }
 
 /// A running app.
-struct App {
+pub(crate) struct App {
     name: &'static str,
-    url: String,
+    pub(crate) url: String,
     child: Child,
-    log: Lines,
+    /// What it says of its requests, line by line.
+    pub(crate) log: Lines,
     _uploads: TempDir,
 }
 
 impl App {
     /// Starts an app on a port of the kernel's choice, and waits until it listens.
     #[track_caller]
-    fn start(name: &'static str) -> Self {
+    pub(crate) fn start(name: &'static str) -> Self {
         let uploads = folder();
         let mut command = command(name, &project().join("tests/apps").join(name));
         let (log, both_outputs) = io::pipe().expect("a pipe can be made");

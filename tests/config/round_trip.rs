@@ -417,7 +417,11 @@ fn configuration() -> impl Strategy<Value = Config> {
     let mailbox =
         (count(), bytes()).prop_map(|(events_max, bytes_max)| Mailbox { events_max, bytes_max });
     let format = prop_oneof![Just(LogFormat::Text), Just(LogFormat::Json)];
-    let log = (any::<String>(), format).prop_map(|(level, format)| Log { level, format });
+    let lines = any::<(bool, u32)>();
+    let log = (any::<String>(), format, lines).prop_map(|(level, format, lines)| {
+        let (access, lines_per_second_max) = lines;
+        Log { level, format, access, lines_per_second_max }
+    });
     (server(), stream(), publish, history(), mailbox, log, proxy(), tls(), (sources(), hooks()))
         .prop_map(
             |(

@@ -90,6 +90,10 @@ fn every_operation_answers_as_the_document_says() {
     asked.ask("GET", "/sources/{name}", "/sources/up", "", 200);
     asked.get("/sources");
     asked.ask("DELETE", "/sources/{name}", "/sources/up", "", 204);
+    asked.ask("POST", "/reload", "/reload", "", 200);
+    asked.get("/log/level");
+    asked.ask("PUT", "/log/level", "/log/level", "info,tidegate=debug", 200);
+    asked.ask("PUT", "/log/level", "/log/level", "no=such=level", 400);
     for path in [
         "/stats",
         "/shards",
@@ -128,6 +132,8 @@ fn every_route_is_in_the_document() {
         "http/publish_route.rs",
         "http/sources_route.rs",
         "http/sessions_route.rs",
+        "http/reload_route.rs",
+        "http/log_route.rs",
     ] {
         let text = fs::read_to_string(format!("src/{file}")).expect("a source file");
         // Every text in the code that is a path.

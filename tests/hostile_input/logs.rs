@@ -68,7 +68,8 @@ fn assert_clean(lines: &[String]) {
 
 #[test]
 fn f12_control_bytes_reach_the_json_log_escaped() {
-    let gateway = Gateway::builder().arg("--log-level").arg("debug").start();
+    let builder = Gateway::builder().arg("--log-level").arg("debug");
+    let gateway = builder.arg("--set=log.lines_per_second_max=0").start();
     attack(gateway.public, gateway.internal);
     gateway.expect_log(LAST);
     let lines = gateway.log();
@@ -108,6 +109,7 @@ impl TextLogged {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         command.args(["run", "--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0"]);
         command.args(["--log-format", "text", "--log-level", "debug"]).env_clear();
+        command.arg("--set=log.lines_per_second_max=0");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the gateway's binary runs");
         let log = Lines::of(child.stderr.take().expect("stderr is piped"));

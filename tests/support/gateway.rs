@@ -1,9 +1,10 @@
 //! The real binary as a child process, listening on ports of the kernel's choice. It dies with
 //! the value that holds it; when a test fails, its log is printed.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -31,9 +32,16 @@ pub struct Builder {
     env: Vec<(String, String)>,
     config: Option<String>,
     open_files: Option<u32>,
+    binary: Option<PathBuf>,
 }
 
 impl Builder {
+    /// Starts this binary and not the one under test.
+    pub fn binary(mut self, path: &Path) -> Self {
+        self.binary = Some(path.into());
+        self
+    }
+
     /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.into(), value.into()));
@@ -95,9 +103,10 @@ impl Builder {
     #[track_caller]
     fn spawn(self, listeners: &[&str]) -> Process {
         let config = self.config.map(|text| write_config(&text));
+        let binary = self.binary.map_or_else(tidegate, |path| unconfigured(path.as_os_str()));
         let mut command = match self.open_files {
-            None => tidegate(),
-            Some(limit) => under_file_limit(&tidegate(), limit),
+            None => binary,
+            Some(limit) => under_file_limit(&binary, limit),
         };
         command.arg("run").args(listeners).args(["--log-format", "json"]);
         if let Some(path) = &config {
@@ -240,6 +249,19 @@ impl Gateway {
     /// Sends SIGHUP: the gateway reads its configuration again.
     pub fn reload(&self) {
         self.signal(Signal::HUP);
+    }
+
+    /// Writes the configuration file anew, which nobody reads before a reload.
+    #[track_caller]
+    pub fn write_config(&self, toml: &str) {
+        let path = self.process.config.as_ref().expect("the gateway was started with a file");
+        fs::write(path, toml).expect("the file can be written");
+    }
+
+    /// Has the configuration read again, and waits until that is done.
+    #[track_caller]
+    pub fn reload_by_api(&self) -> Response {
+        self.post("/reload", &[], b"")
     }
 
     /// Sends SIGKILL: the gateway is gone at once.
@@ -399,10 +421,15 @@ impl Drop for Process {
     }
 }
 
-/// The binary, with nothing of the caller's environment that would configure it.
+/// The binary under test.
 fn tidegate() -> Command {
     let built = env!("CARGO_BIN_EXE_tidegate").into();
-    let mut command = Command::new(std::env::var_os(BINARY_VARIABLE).unwrap_or(built));
+    unconfigured(&std::env::var_os(BINARY_VARIABLE).unwrap_or(built))
+}
+
+/// A binary, with nothing of the caller's environment that would configure it.
+fn unconfigured(binary: &OsStr) -> Command {
+    let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("TIDEGATE__") || name == "STREAM_MAX_SECONDS" || name == "RUST_LOG" {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::reload::Applies::Requests;
+use crate::config::reload::Statements;
 use crate::config::template::UrlTemplate;
 use crate::config::units::{Bytes, Interval};
 use crate::config::web::FieldName;
@@ -18,6 +20,12 @@ pub struct Hooks {
     pub fetches_max: usize,
     /// Clients that wait for an answer at a time.
     pub waiting_max: usize,
+}
+
+impl Hooks {
+    /// When a change of each key counts.
+    pub(in crate::config) const APPLIES: Statements =
+        &[("cache_bytes_max", Requests), ("fetches_max", Requests), ("waiting_max", Requests)];
 }
 
 /// A route's first events, which an app server has.

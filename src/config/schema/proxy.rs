@@ -6,6 +6,8 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, COOKIE, ORIGIN};
 use serde::{Deserialize, Serialize};
 
+use crate::config::reload::Applies::Requests;
+use crate::config::reload::Statements;
 use crate::config::units::{Bytes, Interval};
 use crate::config::web::{
     FieldName, FieldValue, HostPattern, MethodName, Network, OptionalUrl, PathPrefix, ServerUrl,
@@ -30,6 +32,18 @@ pub struct Proxy {
     pub upstreams: Vec<Upstream>,
     /// Which requests go to which group.
     pub routes: Vec<Route>,
+}
+
+impl Proxy {
+    /// When a change of each key counts.
+    pub(in crate::config) const APPLIES: Statements = &[
+        ("upstream", Requests),
+        ("trusted", Requests),
+        ("body_bytes_max", Requests),
+        ("upgrade_idle_timeout", Requests),
+        ("upstreams", Requests),
+        ("routes", Requests),
+    ];
 }
 
 /// A group of app servers that do the same.

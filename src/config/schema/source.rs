@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::reload::Applies::Restart;
+use crate::config::reload::Statements;
 use crate::config::units::{Bytes, Interval};
 use crate::config::web::{FieldName, FieldValue, StreamUrl};
 use crate::topic::Template;
@@ -22,6 +24,12 @@ pub struct Sources {
     pub topic: String,
     /// Sources, those of the configuration included.
     pub sources_max: usize,
+}
+
+impl Sources {
+    /// When a change of each key counts.
+    pub(in crate::config) const APPLIES: Statements =
+        &[("path", Restart), ("topic", Restart), ("sources_max", Restart)];
 }
 
 /// An upstream server's event stream. The body of `PUT /sources/{name}` has the same fields.

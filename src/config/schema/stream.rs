@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::hook::{ForwardAuth, Snapshot};
+use crate::config::reload::Applies::{Requests, Streams};
+use crate::config::reload::Statements;
 use crate::config::template::{PathTemplate, Pattern, TopicTemplate};
 use crate::config::units::{Bytes, Interval};
 use crate::config::web::{AllowedOrigin, HostPattern};
@@ -55,6 +57,28 @@ pub struct Stream {
     pub control: Control,
 }
 
+impl Stream {
+    /// When a change of each key counts.
+    pub(in crate::config) const APPLIES: Statements = &[
+        ("heartbeat", Streams),
+        ("heartbeat_kind", Streams),
+        ("heartbeat_data", Streams),
+        ("max_lifetime", Streams),
+        ("retry", Streams),
+        ("ring_frames_max", Streams),
+        ("ring_bytes_max", Streams),
+        ("slow", Streams),
+        ("topics_max", Streams),
+        ("poll_wait", Streams),
+        ("poll_wait_max", Streams),
+        ("resume", Streams),
+        ("broadcast", Streams),
+        ("topic_field", Streams),
+        ("compress", Streams),
+        ("routes", Streams),
+    ];
+}
+
 /// Names of the control events; an empty name switches the event off. A name in use is reserved:
 /// publishing under it is refused.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -68,6 +92,12 @@ pub struct Control {
     pub gap: String,
     /// Last event of a stream the gateway ends.
     pub end: String,
+}
+
+impl Control {
+    /// When a change of each key counts.
+    pub(in crate::config) const APPLIES: Statements =
+        &[("hello", Streams), ("heartbeat", Streams), ("gap", Streams), ("end", Streams)];
 }
 
 /// How a heartbeat is sent.
@@ -112,6 +142,12 @@ pub struct Cors {
     pub origins: Vec<AllowedOrigin>,
     /// Whether they may send cookies.
     pub credentials: bool,
+}
+
+impl Cors {
+    /// When a change of each key counts.
+    pub(in crate::config) const APPLIES: Statements =
+        &[("origins", Requests), ("credentials", Requests)];
 }
 
 /// A path that streams are at, and what they carry. What is left out is as in [`Stream`].

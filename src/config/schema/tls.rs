@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::reload::Applies::{Connections, Restart};
+use crate::config::reload::Statements;
 use crate::config::units::Interval;
 use crate::config::web::OptionalAddress;
 
@@ -23,6 +25,18 @@ pub struct Tls {
     pub client_ca: String,
     /// Our certificates.
     pub certificates: Vec<Certificate>,
+}
+
+impl Tls {
+    /// When a change of each key counts.
+    pub(in crate::config) const APPLIES: Statements = &[
+        ("listen", Restart),
+        ("min_version", Connections),
+        ("handshake_timeout", Connections),
+        ("client_auth", Connections),
+        ("client_ca", Connections),
+        ("certificates", Connections),
+    ];
 }
 
 /// A certificate and its key.

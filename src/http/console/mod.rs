@@ -18,11 +18,11 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::{ResponseBody, json as json_text, method_not_allowed, problem};
-use crate::config::schema::Config;
 use crate::error::Problem;
 use crate::hub::Hub;
 use crate::inspect::Inspector;
 use crate::metrics::Metrics;
+use crate::settings::SettingsWatch;
 
 /// Requests that may wait for events at a time, all shards together.
 pub const TAILS_MAX: usize = 64;
@@ -41,9 +41,9 @@ pub struct Console {
     /// Every shard's cells.
     pub metrics: Arc<Metrics>,
     /// The limits.
-    pub config: Arc<Config>,
-    /// Connections of the public listeners, and how many there may be.
-    pub connections: (Arc<AtomicUsize>, usize),
+    pub settings: SettingsWatch,
+    /// Connections of the public listeners.
+    pub connections: Arc<AtomicUsize>,
     /// What an acknowledgement means.
     pub durability: &'static str,
     /// When the gateway started.

@@ -85,19 +85,24 @@ impl Console {
     /// Those that are used up by what clients and publishers do, by the names they have in the
     /// configuration.
     pub(super) fn limits(&self) -> Limits {
-        let config = &self.config;
+        let settings = self.settings.now();
+        let config = &settings.config;
         let held = self.metrics.history();
         let shards = 0..self.metrics.shard_count();
         let mailbox = shards.map(|shard| self.hub.waiting_for(shard) as u64).max();
-        let (connections, connections_max) = &self.connections;
-        let connections = connections.load(Ordering::Relaxed) as u64;
+        let connections = self.connections.load(Ordering::Relaxed) as u64;
         let limit = |name, unit, used, max: usize| Limit { name, unit, used, max: max as u64 };
         let history = &config.history;
         let stream = &config.stream;
         let tails = (TAILS_MAX - self.tails.available_permits()) as u64;
         Limits {
             limits: vec![
-                limit("server.connections_max", "connections", Some(connections), *connections_max),
+                limit(
+                    "server.connections_max",
+                    "connections",
+                    Some(connections),
+                    settings.connections_max,
+                ),
                 limit("mailbox.events_max", "events", mailbox, config.mailbox.events_max),
                 limit("mailbox.bytes_max", "bytes", None, config.mailbox.bytes_max.0),
                 limit(
