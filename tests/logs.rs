@@ -190,9 +190,9 @@ fn a_kind_of_lines_has_so_many_a_second_and_then_one_that_counts_the_others() {
     gateway.expect_log("refused a subscription");
     let left_out = || {
         let lines = all_lines(&gateway, "lines of the log were left out");
-        let of_kind = lines
-            .iter()
-            .filter(|line| line["like"].as_str().is_some_and(|like| like.contains("publish_route.rs")));
+        let of_kind = lines.iter().filter(|line| {
+            line["like"].as_str().is_some_and(|like| like.contains("publish_route.rs"))
+        });
         of_kind.map(|line| line["lines"].as_u64().expect("a number")).sum::<u64>()
     };
     let told = || all_lines(&gateway, "refused a publish request").len() as u64;
