@@ -132,8 +132,9 @@ bench-micro: toolchain ## Time each part of the data path; A=NAME runs those who
 
 bench-instructions: $(GUNGRAUN) ## Count instructions against benches/instructions.txt; A=--bless renews it
 	@sh scripts/install-packages.sh $(BENCH_PACKAGES)
-	GUNGRAUN_RUNNER=$(CURDIR)/$(GUNGRAUN) cargo bench --locked --features bench \
-		--bench instructions -- --output-format=json >$(CARGO_TARGET_DIR)/instructions.json
+	CARGO_TARGET_DIR=$(abspath $(CARGO_TARGET_DIR)) GUNGRAUN_RUNNER=$(CURDIR)/$(GUNGRAUN) \
+		cargo bench --locked --features bench --bench instructions -- --output-format=json \
+		>$(CARGO_TARGET_DIR)/instructions.json
 	@python3 scripts/compare-instructions.py $(CARGO_TARGET_DIR)/instructions.json \
 		benches/instructions.txt $(A)
 
