@@ -164,6 +164,12 @@ oha: $(OHA) ## Build oha, for loadtest/oha; prints the folder that it is in
 test-oha: toolchain $(OHA) ## Run the scripts of loadtest/oha, shortened; builds oha first
 	cargo test --profile fast --locked --test deploy -- --ignored oha
 
+.PHONY: screenshots
+
+screenshots: deps ## Take the pictures of docs/images anew; look at them before they are committed
+	cargo build --release --locked --bin tidegate
+	node $(CLIENTS)/screenshots.mjs $(CARGO_TARGET_DIR)/release/tidegate
+
 # --- Housekeeping ---------------------------------------------------------------------------------
 
 .PHONY: help clean
