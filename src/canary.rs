@@ -82,8 +82,8 @@ pub enum CanaryError {
     Tls(TlsError),
     /// The time was over before this.
     Late(&'static str, Duration),
-    /// Whoever has this did not answer.
-    Unanswered(&'static str, FetchError),
+    /// Whoever has this address, which this flag gives, did not answer.
+    Unanswered(&'static str, ServerUrl, FetchError),
     /// The public side has no stream for us.
     NoStream(NoStream),
     /// The stream broke off, or ended, before the event.
@@ -105,7 +105,9 @@ impl fmt::Display for CanaryError {
             Self::System(error) => write!(f, "cannot start a runtime: {error}"),
             Self::Tls(error) => error.fmt(f),
             Self::Late(what, longest) => write!(f, "{what} did not come within {longest:?}"),
-            Self::Unanswered(who, error) => write!(f, "{who}: {error}"),
+            Self::Unanswered(flag, server, error) => {
+                write!(f, "{flag} {}: {error}", String::from(server.clone()))
+            }
             Self::NoStream(why) => write!(f, "--public: {why}"),
             Self::StreamEnded(None) => {
                 write!(f, "--public: the stream ended before the event came")
@@ -173,7 +175,9 @@ impl Canary {
         headers.extend(self.subscribe_authorization.clone().map(|value| (AUTHORIZATION, value)));
         let fetch = self.request(&self.public.server, tls, self.target(), headers);
         let response = fetch.send().await;
-        let response = response.map_err(|error| CanaryError::Unanswered("--public", error))?;
+        let server = &self.public.server;
+        let response =
+            response.map_err(|error| CanaryError::Unanswered("--public", server.clone(), error))?;
         event_stream::check_head(response.status(), response.headers())
             .map_err(CanaryError::NoStream)?;
         Ok(EventStream::new(response.into_body(), EVENT_BYTES_MAX, ""))
@@ -191,7 +195,9 @@ impl Canary {
             ..self.request(&self.internal, tls, target, headers)
         };
         let response = fetch.send().await;
-        let response = response.map_err(|error| CanaryError::Unanswered("--internal", error))?;
+        let server = &self.internal;
+        let response = response
+            .map_err(|error| CanaryError::Unanswered("--internal", server.clone(), error))?;
         let (status, body) = text(response).await;
         let answer: Option<Value> = serde_json::from_str(&body).ok();
         match answer.as_ref().and_then(|answer| answer["id"].as_str()) {

@@ -107,11 +107,19 @@ pub(super) fn quote(value: &Value) -> String {
             return "a list of tables".into();
         }
         Value::String(text) => format!("{text:?}"),
-        other => other.to_string().escape_debug().to_string(),
+        other => other.to_string().chars().map(visible).collect(),
     };
     match written.char_indices().nth(QUOTE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &written[..end]),
         None => written,
+    }
+}
+
+/// A character of TOML's own text, which has its quotes and escapes already.
+fn visible(character: char) -> String {
+    match character {
+        '"' | '\'' | '\\' => character.into(),
+        other => other.escape_debug().to_string(),
     }
 }
 

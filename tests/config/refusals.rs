@@ -27,6 +27,17 @@ fn an_unknown_key_is_shown_with_its_line_and_the_key_that_was_meant() {
 }
 
 #[test]
+fn a_list_is_shown_as_it_was_written() {
+    assert_eq!(
+        messages("[proxy]\ntrusted = [ 'a b', \"\\u202e\" ]\n"),
+        [
+            "tidegate.toml:2:11: `proxy.trusted` is [\"a b\", \"\\u{202e}\"]; \"a b\" is not an address or \
+             a network, like \"10.0.0.0/8\""
+        ]
+    );
+}
+
+#[test]
 fn unknown_keys_are_found_in_every_way_to_write_them() {
     for (text, message) in [
         ("[sever]\n", "1:2: unknown section [sever]; did you mean [server]?"),

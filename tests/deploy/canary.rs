@@ -168,15 +168,24 @@ fn a_side_that_refuses_or_is_gone_is_named() {
     let [public, internal] = [gateway.public, gateway.internal].map(|at| format!("http://{at}"));
     let nobody = format!("http://{}", crate::support::free_address());
     for (args, expected) in [
-        (["--public", &nobody, "--internal", &internal], "--public: cannot connect"),
-        (["--public", &public, "--internal", &nobody], "--internal: cannot connect"),
+        (
+            ["--public", &nobody, "--internal", &internal],
+            format!("--public {nobody}: cannot connect"),
+        ),
+        (
+            ["--public", &public, "--internal", &nobody],
+            format!("--internal {nobody}: cannot connect"),
+        ),
         // Each asked for what the other has.
-        (["--public", &internal, "--internal", &internal], "--public: the server answered 404"),
-        (["--public", &public, "--internal", &public], "the event was not accepted: 404"),
+        (
+            ["--public", &internal, "--internal", &internal],
+            "--public: the server answered 404".into(),
+        ),
+        (["--public", &public, "--internal", &public], "the event was not accepted: 404".into()),
     ] {
         let (code, said) = ended(fly(&args));
         assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains(expected), "{expected:?} is not in {said:?}");
+        assert!(said.contains(&expected), "{expected:?} is not in {said:?}");
     }
     let (code, said) = ended(fly(&["--public", "ftp://a"]));
     assert_eq!(code, Some(2), "{said}");
