@@ -1,5 +1,5 @@
-//! `docs/TUNING.md` against what it speaks of: keys, metrics and alerts that exist, examples that print what
-//! is there.
+//! `docs/TUNING.md` and `docs/COMPARISON.md` against what they speak of: keys, metrics and alerts that exist,
+//! examples that print what is there, figures that were measured.
 //!
 //! `BLESS=1 cargo test --test sizing` writes the examples' output anew.
 
@@ -11,6 +11,8 @@ use tidegate::config::Config;
 use crate::support::run_cli;
 
 const TUNING: &str = "docs/TUNING.md";
+const COMPARISON: &str = "docs/COMPARISON.md";
+const SUMMARY: &str = "loadtest/results/2026-11-21-amd-epyc-2-cores/summary.md";
 
 fn read(file: &str) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"))
@@ -128,4 +130,25 @@ fn the_examples_print_what_the_page_says() {
         return;
     }
     assert!(page == expected, "{TUNING} is out of date: BLESS=1 cargo test --test sizing");
+}
+
+#[test]
+fn every_measured_figure_of_the_comparison_is_in_the_results() {
+    let page = read(COMPARISON);
+    let summary = read(SUMMARY);
+    let measured = page.split_once("\n## Measured\n").expect("a section").1;
+    let measured = measured.split("\n## ").next().expect("a section");
+    let rows = measured.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let mut figures = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let source = summary.lines().find(|line| line.starts_with(&format!("| {} |", cells[0])));
+        let source = source.unwrap_or_else(|| panic!("{SUMMARY} has no row {:?}", cells[0]));
+        for figure in cells[1..].iter().filter(|cell| !cell.is_empty()) {
+            let is_there = source.split('|').any(|cell| cell.trim().starts_with(figure));
+            assert!(is_there, "{figure:?} is not in {source}");
+            figures += 1;
+        }
+    }
+    assert!(figures > 10, "{figures} figures were found");
 }
