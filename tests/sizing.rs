@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use frames::Http2;
 use serde_json::Value;
-use support::{Builder, Connection, Gateway, eventually, pause, run_cli};
+use support::{Authority, Builder, Connection, Folder, Gateway, eventually, pause, run_cli};
 
 /// What the estimates of memory may be off by, up or down: allocators round, and first connections of
 /// a process cost more than later ones.
@@ -202,6 +202,37 @@ fn descriptors_are_those_that_were_calculated() {
         expect("total");
         drop(clients);
     }
+}
+
+#[test]
+fn streams_over_tls_are_sent_the_bytes_that_were_calculated() {
+    let files = Folder::new();
+    let authority = Authority::new();
+    let ca = files.write("ca.pem", &authority.pem());
+    let (chain, key) = authority.issue(&files, "a.test");
+    let builder = Gateway::builder().config(&format!(
+        "[tls]\nlisten = '127.0.0.1:0'\n[[tls.certificates]]\nchain = {chain:?}\nkey = {key:?}\n"
+    ));
+    let gateway = gateway(builder);
+    let port = gateway.tls.expect("it listens over TLS").port();
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--no-buffer", "--http1.1", "--cacert", &ca]);
+    curl.args(["--resolve", &format!("a.test:{port}:127.0.0.1")]);
+    curl.arg(format!("https://a.test:{port}/events?topic=t&limit=5"));
+    let child = curl.stdout(Stdio::null()).spawn().expect("curl is installed");
+    gateway.expect_metric("tidegate_subscribers", &[], 1.0);
+    let heartbeat = format!("--set=stream.heartbeat={QUIET}");
+    let said = Said::of(&["--protocol", "tls", "--bytes", "10", &heartbeat]);
+    let opening = said.exactly("bandwidth", "opening");
+    gateway.expect_metric("tidegate_sent_bytes_total", &[], opening);
+    gateway.topic("t").publish("0123456789");
+    let counted = said.exactly("bandwidth", "counted");
+    gateway.expect_metric("tidegate_sent_bytes_total", &[], opening + counted);
+    for _ in 1..5 {
+        gateway.topic("t").publish("0123456789");
+    }
+    let output = child.wait_with_output().expect("it ends behind the fifth event");
+    assert!(output.status.success(), "curl failed: {}", output.status);
 }
 
 // --- What is estimated
