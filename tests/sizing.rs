@@ -34,8 +34,13 @@ struct Said(Value);
 impl Said {
     #[track_caller]
     fn of(args: &[&str]) -> Self {
-        let published = BEFORE.to_string();
-        let args = [&["size", "--json", "--published", &published], args].concat();
+        Self::asked(&[&["--published", &BEFORE.to_string()], args].concat())
+    }
+
+    /// The same, with events published before as `args` have it.
+    #[track_caller]
+    fn asked(args: &[&str]) -> Self {
+        let args = [&["size", "--json"], args].concat();
         let output = run_cli(&args);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
@@ -167,6 +172,32 @@ fn heartbeats_have_the_bytes_that_were_calculated() {
         assert_eq!(beats.fract(), 0.0, "{kind}: {beats} heartbeats of {beat} bytes");
         drop(clients);
     }
+}
+
+/// What a segment of the log begins with (docs/DURABILITY.md).
+const SEGMENT_HEADER: f64 = 512.0;
+
+#[test]
+fn the_log_on_disk_has_the_bytes_that_were_calculated() {
+    const EVENTS: usize = 50;
+    let files = Folder::new();
+    let path = files.path().join("log").display().to_string();
+    let log = [format!("--set=history.path={path}"), "--set=history.store=disk".to_owned()];
+    let gateway = Gateway::builder().arg(&log[0]).arg(&log[1]).start();
+    let said = |published: &str| {
+        let args = ["--published", published, "--bytes", "100", &log[0], &log[1]];
+        let said = Said::asked(&args);
+        said.exactly("disk", "record") + said.exactly("disk", "group")
+    };
+    // Each is answered before the next is sent, so each is a write of its own.
+    for _ in 0..EVENTS {
+        gateway.topic("board.42.status").publish(&"x".repeat(100));
+    }
+    let inspected = run_cli(&["log", "inspect", "--json", &path]);
+    let inspected: Value = serde_json::from_slice(&inspected.stdout).expect("JSON");
+    let end = inspected["segments"][0]["end"].as_f64().expect("where the log ends");
+    let records = 9.0 * said("9") + (EVENTS - 9) as f64 * said("50");
+    assert_eq!(end, SEGMENT_HEADER + records, "{inspected}");
 }
 
 /// Descriptors that any process gets from this one beside its standard streams: cargo's, for one.

@@ -14,8 +14,9 @@ use crate::event::Destination;
 use crate::history::kept_bytes;
 use crate::hub::KEY_BYTES_MAX;
 
-/// Name of a topic, in bytes.
-const TOPIC_NAME_BYTES: f64 = 16.0;
+/// A topic, as long as many.
+pub(super) const TOPIC_NAME: &str = "board.42.status";
+const TOPIC_NAME_BYTES: f64 = TOPIC_NAME.len() as f64;
 /// An idempotency key that is a UUID.
 const UUID_BYTES: f64 = 36.0;
 /// A place of a queue: a pointer and a stamp.

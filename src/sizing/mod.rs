@@ -6,6 +6,7 @@
 //! calculated was measured once ([`measured`]), and every figure that has any of it in it says so.
 
 mod descriptors;
+mod disk;
 mod measured;
 mod memory;
 mod storm;
@@ -21,9 +22,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use self::measured::Cost;
+use self::memory::TOPIC_NAME;
 pub use self::table::{Amount, Row, Section, Unit};
 use self::wire::Wire;
 use crate::config::schema::{Config, DEFAULT_UPSTREAM, Stream, StreamRoute, Upstream};
+use crate::config::units::Bytes;
+use crate::sse::{Fields, encoded_len};
 
 /// Above this part of all cores there is no room for a storm.
 const BUSY_MAX: f64 = 0.7;
@@ -87,21 +91,42 @@ pub struct Host {
     pub open_files: u64,
 }
 
-/// No stream route has that path.
+/// Why a load is none for a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoRoute {
-    asked: String,
-    there: Vec<String>,
+pub enum SizingError {
+    /// No stream route has that path.
+    NoRoute {
+        /// The path that was asked for.
+        asked: String,
+        /// Those that there are.
+        there: Vec<String>,
+    },
+    /// Publishing such an event is refused.
+    EventTooLarge {
+        /// Bytes of its data.
+        data: Bytes,
+        /// `publish.event_bytes_max`.
+        max: Bytes,
+    },
 }
 
-impl Display for NoRoute {
+impl Display for SizingError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let there = self.there.join(", ");
-        write!(f, "no stream route has the path {:?}; there is {there}", self.asked)
+        match self {
+            Self::NoRoute { asked, there } => {
+                let there = there.join(", ");
+                write!(f, "no stream route has the path {asked:?}; there is {there}")
+            }
+            Self::EventTooLarge { data, max } => write!(
+                f,
+                "an event with {data} of data is refused: with its id and its topic it is more than \
+                 publish.event_bytes_max ({max})"
+            ),
+        }
     }
 }
 
-impl std::error::Error for NoRoute {}
+impl std::error::Error for SizingError {}
 
 /// All that the parts are calculated of.
 struct Case<'a> {
@@ -181,6 +206,9 @@ pub struct Sizing {
     pub descriptors: Section,
     /// Bytes on the network.
     pub bandwidth: Section,
+    /// The event log, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Section>,
     /// Cores.
     pub cpu: Section,
     /// All clients come back at once.
@@ -192,8 +220,15 @@ pub struct Sizing {
 /// Calculates what `load` takes of a gateway with this configuration on `host`.
 ///
 /// # Errors
-/// The load's route is not in the configuration.
-pub fn size(config: &Config, load: Load, host: Host) -> Result<Sizing, NoRoute> {
+/// The load's route is not in the configuration, or its events would be refused.
+pub fn size(config: &Config, load: Load, host: Host) -> Result<Sizing, SizingError> {
+    let (data, max) = (Bytes(load.data_bytes), config.publish.event_bytes_max);
+    // As `publish` counts it.
+    let without_data = Fields { event: load.event_name.as_deref(), ..Fields::default() };
+    let beside = encoded_len(&without_data) + TOPIC_NAME.len();
+    if data.0.saturating_add(beside) > max.0 {
+        return Err(SizingError::EventTooLarge { data, max });
+    }
     let stream = settings_of(config, load.route.as_deref())?;
     let shards = config.server.shard_count(host.cores);
     let case = Case {
@@ -209,20 +244,33 @@ pub fn size(config: &Config, load: Load, host: Host) -> Result<Sizing, NoRoute> 
     let kernel = memory::of_kernel(&case);
     let descriptors = descriptors::section(&case);
     let bandwidth = traffic::bandwidth(&case, &wire);
+    let disk = disk::section(&case, &wire);
     let cpu = traffic::cpu(&case);
     let storm = storm::section(&case, &wire);
     let notes = notes(&case, &memory, &descriptors, &cpu);
-    Ok(Sizing { host, shards, memory, kernel, descriptors, bandwidth, cpu, storm, notes, load })
+    Ok(Sizing {
+        host,
+        shards,
+        memory,
+        kernel,
+        descriptors,
+        bandwidth,
+        disk,
+        cpu,
+        storm,
+        notes,
+        load,
+    })
 }
 
 /// What the streams of the route with this path are like, or of the first.
-fn settings_of(config: &Config, path: Option<&str>) -> Result<Stream, NoRoute> {
+fn settings_of(config: &Config, path: Option<&str>) -> Result<Stream, SizingError> {
     let routes = routes(config);
     let route = match path {
         None => routes.first(),
         Some(path) => routes.iter().find(|route| String::from(route.path.clone()) == path),
     };
-    let route = route.ok_or_else(|| NoRoute {
+    let route = route.ok_or_else(|| SizingError::NoRoute {
         asked: path.unwrap_or_default().to_owned(),
         there: routes.iter().map(|route| String::from(route.path.clone())).collect(),
     })?;
@@ -316,8 +364,9 @@ impl Display for Sizing {
             f,
             "~ has a measured figure in it, of another machine than yours; what has none is exact"
         )?;
-        let Self { memory, kernel, descriptors, bandwidth, cpu, storm, .. } = self;
-        for section in [memory, kernel, descriptors, bandwidth, cpu, storm] {
+        let Self { memory, kernel, descriptors, bandwidth, disk, cpu, storm, .. } = self;
+        let first = [memory, kernel, descriptors, bandwidth];
+        for section in first.into_iter().chain(disk).chain([cpu, storm]) {
             write!(f, "\n{section}")?;
         }
         if !self.notes.is_empty() {

@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::ops::Add;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::ser::SerializeStruct as _;
@@ -96,7 +97,7 @@ impl Display for Amount {
             Unit::Count => grouped(self.value),
             Unit::PerSecond => format!("{}/s", number(self.value)),
             Unit::Cores => format!("{} cores", number(self.value)),
-            Unit::Seconds => format!("{} s", number(self.value)),
+            Unit::Seconds => seconds(self.value),
         };
         // `pad` keeps the column's width.
         f.pad(&if self.exact { text } else { format!("~{text}") })
@@ -113,6 +114,14 @@ fn bits(value: f64) -> String {
     let step = steps.into_iter().find(|(size, _)| value >= *size);
     let (size, unit) = step.unwrap_or((1.0, "bit/s"));
     format!("{} {unit}", number(value / size))
+}
+
+/// In words where it is long.
+fn seconds(value: f64) -> String {
+    match value {
+        100.0.. => humantime::format_duration(Duration::from_secs(value as u64)).to_string(),
+        _ => format!("{} s", number(value)),
+    }
 }
 
 /// Three significant digits where they say something.
@@ -252,6 +261,7 @@ mod tests {
             (Amount::exact(2_560_000.0, Unit::BitsPerSecond), "2.56 Mbit/s"),
             (Amount::exact(900.0, Unit::BitsPerSecond), "900 bit/s"),
             (Amount::exact(0.0, Unit::Seconds), "0 s"),
+            (Amount::exact(93_784.5, Unit::Seconds), "1day 2h 3m 4s"),
         ] {
             assert_eq!(amount.to_string(), text);
         }

@@ -168,6 +168,34 @@ fn the_most_is_never_below_what_is_expected() {
 }
 
 #[test]
+fn events_that_are_refused_are_no_load() {
+    let refused = |data_bytes| {
+        size(&Config::default(), Load { data_bytes, ..load() }, HOST).err().map(|no| no.to_string())
+    };
+    assert_eq!(refused(512 * 1024 - 200), None);
+    let expected = "an event with 512KiB of data is refused: with its id and its topic it is more than \
+                    publish.event_bytes_max (512KiB)";
+    assert_eq!(refused(512 * 1024).as_deref(), Some(expected));
+    assert!(refused(usize::MAX).is_some());
+}
+
+#[test]
+fn a_log_lasts_as_long_as_its_bytes_or_its_age() {
+    let disk = "history.store = 'disk'\nhistory.path = '/x'\n";
+    let kept = |text: &str| {
+        let sizing = sized(&format!("{disk}{text}"), |load| load.events_per_second = 100.0);
+        let disk = sizing.disk.expect("a log");
+        (expected(&disk, "kept"), at_most(&disk, "kept"), at_most(&disk, "rate"))
+    };
+    assert!(sized("", |_| ()).disk.is_none());
+    let (alone, shared, rate) = kept("");
+    assert_eq!(alone, 1024.0 * 1024.0 * 1024.0 / rate);
+    assert!(alone < shared, "{alone} {shared}");
+    let (alone, shared, _) = kept("history.log_age_max = '1h'");
+    assert_eq!((alone, shared), (3600.0, 3600.0));
+}
+
+#[test]
 fn what_does_not_fit_is_said() {
     let notes = |text: &str, streams: u64| sized(text, |load| load.streams = streams).notes;
     let says = |notes: &[String], what: &str| notes.iter().any(|note| note.contains(what));

@@ -3,6 +3,7 @@
 
 use http::Version;
 
+use super::memory::TOPIC_NAME;
 use super::{Case, Protocol};
 use crate::config::schema::TopicField;
 use crate::http::public::STREAM_HEADERS;
@@ -22,8 +23,6 @@ pub(super) const PACKET_BYTES: usize = 20 + 32;
 const SEGMENT_MAX: usize = 1500 - PACKET_BYTES;
 /// What a head over HTTP/2 is about, once both sides know its fields.
 const HTTP2_HEAD_BYTES: usize = 40;
-/// The name that is told where topics are told, like `board.42.status`.
-const TOPIC_TOLD: &str = "board.42.status";
 /// Any time of this century has as many digits.
 const TIME_MS: u64 = 1_800_000_000_000;
 
@@ -141,7 +140,7 @@ impl Wire {
 
 /// An event behind the comment that tells its topic.
 fn with_topic(event: &Frame, protocol: Protocol) -> Written {
-    let [topic, event] = [&remark(TOPIC_TOLD), event].map(|frame| Written::of(frame, protocol));
+    let [topic, event] = [&remark(TOPIC_NAME), event].map(|frame| Written::of(frame, protocol));
     let delimited = match protocol {
         Protocol::H1 | Protocol::Tls => topic.delimited + event.delimited,
         // One DATA frame for both.
