@@ -2,8 +2,8 @@
 //! configuration allows at most. Arithmetic only: reads no file and opens no socket. Called by
 //! `cli` for `tidegate size`.
 //!
-//! What is exact is made of the configuration and of the gateway's own encoder ([`wire`]); what cannot be
-//! calculated was measured once ([`measured`]), and every figure that has any of it in it says so.
+//! What is exact is made of the configuration and of the gateway's own encoder (`wire.rs`); what cannot be
+//! calculated was measured once (`measured.rs`), and every figure that has any of it in it says so.
 
 mod descriptors;
 mod disk;

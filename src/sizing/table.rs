@@ -99,8 +99,10 @@ impl Display for Amount {
             Unit::Cores => format!("{} cores", number(self.value)),
             Unit::Seconds => seconds(self.value),
         };
-        // `pad` keeps the column's width.
-        f.pad(&if self.exact { text } else { format!("~{text}") })
+        // What is less than something is about that already.
+        let is_marked = !self.exact && !text.starts_with('<');
+        f.write_str(if is_marked { "~" } else { "" })?;
+        f.write_str(&text)
     }
 }
 
@@ -257,7 +259,7 @@ mod tests {
             (Amount::exact(0.25, Unit::PerSecond), "0.25/s"),
             (Amount::exact(12_345.0, Unit::PerSecond), "12,345/s"),
             (Amount::about(0.0012, Unit::Cores), "~0.0012 cores"),
-            (Amount::about(1e-6, Unit::Cores), "~<0.0001 cores"),
+            (Amount::about(1e-6, Unit::Cores), "<0.0001 cores"),
             (Amount::exact(2_560_000.0, Unit::BitsPerSecond), "2.56 Mbit/s"),
             (Amount::exact(900.0, Unit::BitsPerSecond), "900 bit/s"),
             (Amount::exact(0.0, Unit::Seconds), "0 s"),
