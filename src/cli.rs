@@ -1,10 +1,11 @@
 //! The command line. Owns the commands, the flags, their `--help`, the exit codes (0 done, 1 failed,
 //! 2 wrong usage; `log` has its own) and the wording `tidegate: error: …`. Carries out what needs only
-//! a configuration (`check`, `config`) or a log's folder (`log`); hands the rest to `main` as a
+//! a configuration (`check`, `config`, `size`) or a log's folder (`log`); hands the rest to `main` as a
 //! [`Command`]. The one place that reads the process's arguments and environment.
 
 mod pages;
 mod probe;
+mod size;
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -15,9 +16,11 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::probe::Probe;
+use self::size::Size;
 use crate::canary::Canary;
 use crate::config::{self, Config, ConfigError, Flag, Overrides};
 use crate::journal::{self, BootId, Folder, Inspection};
+use crate::sizing;
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -85,6 +88,8 @@ enum Verb {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Calculate what a load takes: memory, descriptors, bandwidth, cores, a storm of reconnects
+    Size(Box<Size>),
     /// List every metric with its type, labels and meaning
     Metrics,
     /// Open a stream, publish an event, and see it come: exit code 1 if it does not
@@ -193,6 +198,7 @@ pub fn main<E: Display>(act: impl FnOnce(Command) -> Result<(), E>) -> ExitCode 
         Some(Verb::Run { settings }) => launch(settings),
         Some(Verb::Check { file }) => return check(&file),
         Some(Verb::Config { settings, effective: _ }) => return effective(settings),
+        Some(Verb::Size(asked)) => return size(*asked),
         Some(Verb::Metrics) => Ok(Command::Metrics),
         Some(Verb::Canary(probe)) => match probe.into_canary() {
             Ok(canary) => Ok(Command::Canary(Box::new(canary))),
@@ -238,6 +244,24 @@ fn effective(settings: Settings) -> ExitCode {
     match loaded.validate() {
         Ok(()) => printed,
         Err(error) => refuse(&error),
+    }
+}
+
+fn size(asked: Size) -> ExitCode {
+    let (load, host, settings, as_json) = asked.into_parts();
+    let config = match config::load(&settings.into_overrides()) {
+        Ok(loaded) => loaded.config,
+        Err(error) => return refuse(&error),
+    };
+    match sizing::size(&config, load, host) {
+        Ok(sizing) if as_json => {
+            print(&(serde_json::to_string_pretty(&sizing).expect("all keys are text") + "\n"))
+        }
+        Ok(sizing) => print(&sizing.to_string()),
+        Err(error) => {
+            complain(&error);
+            USAGE.into()
+        }
     }
 }
 

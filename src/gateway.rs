@@ -23,7 +23,7 @@ use self::reload::Reloader;
 use self::service::Service;
 use self::signals::{Signals, Told};
 use crate::admin::Admin;
-use crate::config::schema::{History, Server, Store};
+use crate::config::schema::{History, Store};
 use crate::config::units::Fsync;
 use crate::config::{Config, Overrides};
 use crate::hook::Sessions;
@@ -40,9 +40,6 @@ use crate::shard::{Addresses, Lifecycle, LifecycleWatch, Shard};
 use crate::source::{OnShard, SourceError, Sources};
 use crate::sync::Mailbox;
 use crate::tls::{ServerKeys, ServerTls, TlsError};
-
-/// Descriptors kept for everything that is not a public connection: listeners, publishers, logs.
-const DESCRIPTORS_RESERVED: u64 = 256;
 
 /// Longest time from the order to stop to the end of the process.
 const STOP_MAX: Duration = Duration::from_secs(2);
@@ -117,8 +114,9 @@ pub fn run(config: Config, overrides: Overrides) -> Result<(), GatewayError> {
     // Before anybody can know that the gateway runs, and tell it to stop.
     let signals = Signals::listen(&runtime)?;
     let server = &config.server;
-    let shard_count = shard_count(server);
-    let connections_max = connections_max(server, config.source.len() as u64);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let shard_count = server.shard_count(cores);
+    let connections_max = connections_max(&config);
     let sockets = SocketOptions {
         backlog: server.accept_backlog,
         user_timeout: server.tcp_user_timeout.0,
@@ -369,38 +367,25 @@ fn address_of(listeners: &[std::net::TcpListener]) -> Result<std::net::SocketAdd
         .map_err(|error| GatewayError::System("a listener has no address", error))
 }
 
-fn shard_count(server: &Server) -> usize {
-    match server.shards {
-        0 => thread::available_parallelism().map_or(1, usize::from),
-        count => count,
-    }
-}
-
 /// Raises the descriptor limit as far as it goes, and keeps a reserve of it, so that publish, metrics and
 /// the configured sources still work when the public listener is full.
-fn connections_max(server: &Server, sources: u64) -> usize {
+fn connections_max(config: &Config) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
     let open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let fit = usize::try_from(open_files.saturating_sub(DESCRIPTORS_RESERVED + sources).max(1));
-    let fit = fit.unwrap_or(usize::MAX);
-    match server.connections_max {
-        0 => fit,
-        asked => {
-            if asked > fit {
-                tracing::warn!(
-                    asked,
-                    fit,
-                    open_files,
-                    "server.connections_max is more than the limit of open files has room for"
-                );
-            }
-            asked
-        }
+    let (asked, fit) = (config.connections_max(open_files), config.connections_fit(open_files));
+    if asked > fit {
+        tracing::warn!(
+            asked,
+            fit,
+            open_files,
+            "server.connections_max is more than the limit of open files has room for"
+        );
     }
+    asked
 }
 
 fn random() -> Result<u64, GatewayError> {

@@ -25,7 +25,8 @@
 //!
 //! Events also come from a [`source`]: an upstream server whose event stream the gateway reads.
 //!
-//! Whether both journeys work can be seen from outside: the [`canary`] makes them.
+//! Whether both journeys work can be seen from outside: the [`canary`] makes them. What a load takes is
+//! calculated beforehand ([`sizing`]).
 //!
 //! **Every other request** goes through the [`proxy`] to an app server, and its answer comes back; a
 //! body on its way in ([`request_body`]) has a bound and a pace.
@@ -66,6 +67,7 @@ pub mod query;
 pub mod request_body;
 pub mod settings;
 pub mod shard;
+pub mod sizing;
 pub mod source;
 pub mod sse;
 pub mod subscribe;

@@ -9,7 +9,7 @@ use source::{Source, sources};
 /// The layers, top first. A module may import the modules of the layers below its own.
 const LAYERS: &[(u8, &[&str])] = &[
     (5, &["main", "cli", "gateway"]),
-    (4, &["shard", "admin", "canary"]),
+    (4, &["shard", "admin", "canary", "sizing"]),
     (3, &["http", "subscribe", "publish", "proxy", "source", "settings", "dialects", "brokers"]),
     (
         2,

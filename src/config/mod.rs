@@ -4,11 +4,12 @@
 //!
 //! `schema` (every key) ← `keys` (which exist) ← `file`, `strings` (values with their place)
 //! ← `layer` (who wins) ← `validate` (rules between keys) ← `effective` (printed back);
-//! `reload` (what a new one changes).
+//! `reload` (what a new one changes), `host` (what is left to the machine).
 
 mod effective;
 mod error;
 mod file;
+pub mod host;
 mod keys;
 mod layer;
 mod reload;

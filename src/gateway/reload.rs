@@ -84,7 +84,7 @@ impl Reloader {
         })?;
         let keys = self.tls.as_ref().map(|_| ServerKeys::read(&next.tls)).transpose();
         let keys = keys.map_err(|error| vec![error.to_string()])?;
-        let connections_max = connections_max(&next.server, next.source.len() as u64);
+        let connections_max = connections_max(&next);
         let settings = old.renewed(&self.base, next, connections_max);
         let settings = Arc::new(settings.map_err(|error| vec![error.to_string()])?);
         let config = &settings.config;

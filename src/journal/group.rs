@@ -15,6 +15,9 @@ pub(super) const HEAD: usize = 40;
 /// Bytes after them.
 pub(super) const MARK: usize = 24;
 
+/// What a group takes beside its records.
+pub const GROUP_BYTES: usize = HEAD + MARK;
+
 const HEAD_MAGIC: [u8; 4] = *b"TGgr";
 /// Last in a mark, and not zero: until the last byte is written the mark is not whole.
 const MARK_MAGIC: [u8; 4] = *b"tgEN";

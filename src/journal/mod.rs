@@ -47,6 +47,7 @@ use crate::sse::Epoch;
 
 pub use disk::{Disk, DiskFile};
 pub use folder::Folder;
+pub use group::GROUP_BYTES;
 pub use inspect::{Inspection, inspect};
 pub use record::{KEY_BYTES_MAX, RECORD_BYTES_MAX, Record, Retain, To, TopicNames, encoded_len};
 pub use report::{

@@ -93,6 +93,14 @@ fn wrong_usage_is_exit_code_2_and_an_error_line() {
         &["run", "--shards", "-1"],
         &["--log-format", "xml"],
         &["--internal", "0.0.0.0:8081"],
+        &["size", "--slow", "101"],
+        &["size", "--events", "-1"],
+        &["size", "--events", "nan"],
+        &["size", "--bytes", "many"],
+        &["size", "--streams", "0"],
+        &["size", "--protocol", "h4"],
+        &["size", "--route", "/nope"],
+        &["size", "--shards", "-1"],
     ] {
         let output = tidegate(arguments, &[]);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

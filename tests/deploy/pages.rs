@@ -86,6 +86,7 @@ fn every_command_has_a_page() {
         "-man",
         "-metrics",
         "-run",
+        "-size",
     ];
     let mut expected = commands.map(|command| format!("tidegate{command}.1"));
     expected.sort();
