@@ -100,7 +100,9 @@ fn f74_f75_ten_thousand_streams_end_one_after_the_other_and_in_time() {
     assert!(published >= 3, "the drain was over too soon to look at it");
     assert_eq!(gateway.wait().code(), Some(0));
     let took = began.elapsed();
-    assert!((DRAIN..DRAIN + STOP_GRACE).contains(&took), "with a stuck client it took {took:?}");
+    // The stuck client's turn is anywhere in the window. It is given up some seconds later, or when the drain
+    // is over: whichever comes first.
+    assert!(took > WINDOW / 2 && took < DRAIN + STOP_GRACE, "with a stuck client it took {took:?}");
     drop(stuck);
 
     let ends: Vec<_> = held.iter().map(|stream| stream.ended.expect("an end")).collect();
