@@ -1,0 +1,97 @@
+//! README.md and loadtest/README.md: the load test by hand, against a gateway that is started as the pages say.
+
+use crate::docs;
+use crate::gateway::{INTERNAL, PUBLIC, await_listener, gateway};
+use crate::scene::{Scene, changed, terminal};
+use crate::terminal::Terminal;
+
+pub(crate) const BY_HAND: Scene = Scene {
+    commands: &[
+        (
+            "README.md",
+            &[
+                "cargo build --release --workspace",
+                "taskset -c 0 tidegate --shards 1 &",
+                "taskset -c 1 tidegate-loadtest fanout",
+                "taskset -c 1 tidegate-loadtest run",
+            ],
+        ),
+        ("loadtest/README.md", &["cargo build --release -p", "taskset -c 0 tidegate &"]),
+    ],
+    play: by_hand,
+};
+
+pub(crate) const KINDS: Scene = Scene {
+    commands: &[(
+        "loadtest/README.md",
+        &[
+            "tidegate-loadtest fanout --streams 1000",
+            "tidegate-loadtest fanout --topics 64",
+            "tidegate-loadtest fanout --stuck-percent",
+            "tidegate-loadtest fanout --burst",
+            "tidegate-loadtest fanout --topics 1000",
+            "tidegate-loadtest fanout --streams 0",
+            "tidegate-loadtest churn",
+            "tidegate-loadtest storm",
+            "tidegate-loadtest fanout --streams 50000",
+            "tidegate-loadtest idle",
+            "tidegate-loadtest cap",
+        ],
+    )],
+    play: kinds,
+};
+
+/// What is measured for ten seconds or minutes is measured for one second here: of interest is that it works.
+const SHORT: (&str, &str) = ("", "--duration 1s --settle 30s");
+
+#[track_caller]
+fn runs_without_violations(terminal: &mut Terminal, command: &str) {
+    let said = terminal.runs(command);
+    let has = |name: &str, value: &str| {
+        said.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.trim() == value))
+    };
+    assert!(has("violations", "0"), "`{command}`:\n{said}");
+}
+
+fn by_hand(scene: &Scene) {
+    let [build, start, fanout, overload, build_alone, paced] = scene.commands();
+    let mut terminal = terminal();
+    terminal.runs(&build.text);
+    terminal.runs(&start.text);
+    await_listener(PUBLIC);
+    await_listener(INTERNAL);
+    for load in [fanout, overload] {
+        runs_without_violations(&mut terminal, &changed(&load, &[SHORT]));
+    }
+    terminal.runs("kill $! && wait $!");
+    terminal.runs("rm -r target/release");
+    terminal.runs(&build_alone.text);
+    terminal.runs("test -x target/release/tidegate-loadtest && ! test -e target/release/tidegate");
+    terminal.runs(&build.text);
+    runs_without_violations(&mut terminal, &changed(&paced, &[SHORT]));
+}
+
+fn kinds(scene: &Scene) {
+    let [rate, topics, stuck, burst, sets, publish, churn, storm, processes, idle, cap] =
+        scene.commands();
+    let mut first = gateway("tidegate");
+    let mut terminal = terminal();
+    for load in [rate, topics, stuck, burst, sets, publish] {
+        runs_without_violations(&mut terminal, &changed(&load, &[SHORT]));
+    }
+    for (load, changes) in [
+        (churn, vec![("10000", "2000"), ("--cycles 5", "--cycles 2")]),
+        (storm, vec![("10000", "2000"), ("", "--cycles 1 --calm 1s --away 500ms")]),
+        (processes, vec![("50000", "3000"), SHORT]),
+        (idle, vec![("15000", "3000"), ("60s", "2s")]),
+    ] {
+        runs_without_violations(&mut terminal, &changed(&load, &changes));
+    }
+    first.interrupts();
+    // The page says how the gateway is started for it.
+    let page = docs::read(&cap.file);
+    let line = page.lines().nth(cap.line - 1).expect("the page has that line");
+    let (_, start) = line.split_once("# ").expect("it has a comment");
+    let _capped = gateway(start);
+    runs_without_violations(&mut terminal, &changed(&cap, &[("1000", "200")]));
+}
