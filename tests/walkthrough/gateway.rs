@@ -49,7 +49,7 @@ pub(crate) fn json(terminal: &mut Terminal, curl: &str) -> Value {
     let (status, shown) = terminal.ends();
     // Behind it is what curl says of its progress.
     let first = shown.lines().find(|line| line.starts_with(['{', '['])).unwrap_or_default();
-    assert_eq!(status, 0, "{shown}");
+    assert_eq!(status, 0, "`{curl}`: {shown}");
     serde_json::from_str(first).unwrap_or_else(|error| panic!("`{curl}`: {error}: {shown}"))
 }
 

@@ -81,10 +81,10 @@ fn canary(scene: &Scene) {
     // Where the system's authorities are, of which ours is none.
     terminal.runs(&format!("export SSL_CERT_FILE={ca}"));
     let said = terminal.runs(&fly.text);
+    // Times and ids differ.
     let words = |text: &str| -> Vec<String> {
-        let words = text
-            .split_whitespace()
-            .map(|word| word.trim_matches(|c: char| c.is_ascii_hexdigit() || "-.".contains(c)));
+        let words =
+            text.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
         words.map(str::to_owned).collect()
     };
     assert_eq!(words(&said), words(&docs::answer(&fly, "")), "{said}");

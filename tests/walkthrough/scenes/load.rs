@@ -93,5 +93,7 @@ fn kinds(scene: &Scene) {
     let line = page.lines().nth(cap.line - 1).expect("the page has that line");
     let (_, start) = line.split_once("# ").expect("it has a comment");
     let _capped = gateway(start);
-    runs_without_violations(&mut terminal, &changed(&cap, &[("1000", "200")]));
+    // A busy machine is later than the page's.
+    let lenient = changed(&cap, &[("1000", "200"), ("50ms", "1s")]);
+    runs_without_violations(&mut terminal, &lenient);
 }
