@@ -16,7 +16,7 @@ pub(crate) const BY_HAND: Scene = Scene {
                 "taskset -c 1 tidegate-loadtest run",
             ],
         ),
-        ("loadtest/README.md", &["cargo build --release -p", "taskset -c 0 tidegate &"]),
+        ("loadtest/README.md", &["cargo build --release", "PATH=", "taskset -c 0 tidegate &"]),
     ],
     play: by_hand,
 };
@@ -54,7 +54,7 @@ fn runs_without_violations(terminal: &mut Terminal, command: &str) {
 }
 
 fn by_hand(scene: &Scene) {
-    let [build, start, fanout, overload, build_alone, paced] = scene.commands();
+    let [build, start, fanout, overload, build_again, path, paced] = scene.commands();
     let mut terminal = terminal();
     terminal.runs(&build.text);
     terminal.runs(&start.text);
@@ -65,9 +65,9 @@ fn by_hand(scene: &Scene) {
     }
     terminal.runs("kill $! && wait $!");
     terminal.runs("rm -r target/release");
-    terminal.runs(&build_alone.text);
-    terminal.runs("test -x target/release/tidegate-loadtest && ! test -e target/release/tidegate");
-    terminal.runs(&build.text);
+    let mut terminal = Terminal::open();
+    terminal.runs(&build_again.text);
+    terminal.runs(&path.text);
     runs_without_violations(&mut terminal, &changed(&paced, &[SHORT]));
 }
 
