@@ -44,7 +44,7 @@ BUILD_PACKAGES := cc:gcc,libc6-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) curl:curl chromium:chromium python3:python3 \
 	python3-venv:python3-venv node:nodejs npm:npm nginx:nginx haproxy:haproxy caddy:caddy \
 	prometheus:prometheus groff:groff-base systemd-analyze:systemd dpkg-shlibdeps:dpkg-dev \
-	git:git ip:iproute2
+	git:git ip:iproute2 mount:mount update-ca-certificates:ca-certificates
 BENCH_PACKAGES := $(BUILD_PACKAGES) valgrind:valgrind,libc6-dbg python3:python3
 
 # The peers that `make bench` measures beside; only their programs are used.

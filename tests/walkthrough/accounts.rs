@@ -5,7 +5,7 @@ use std::process::Command as Process;
 
 use crate::docs::{self, Command};
 use crate::scene::{NotRun, named};
-use crate::support::loadtest;
+use crate::support::{Folder, loadtest, run_cli};
 use crate::{NOT_RUN, SCENES};
 
 /// What is wrong with the account of these commands: each is in one scene, or excused once.
@@ -98,6 +98,21 @@ fn commands_in_the_text_name_what_is_there() {
     }
     assert!(unknown.is_empty(), "{}", unknown.join("\n"));
     assert!(count > 20, "{count}");
+}
+
+#[test]
+fn every_configuration_that_is_shown_is_one() {
+    let files = Folder::new();
+    let mut count = 0;
+    for page in docs::pages() {
+        for (line, text) in docs::marked(&page, "toml") {
+            let output = run_cli(&["check", &files.write("shown.toml", &text)]);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{page}:{line}: {said}");
+            count += 1;
+        }
+    }
+    assert!(count > 4, "{count}");
 }
 
 mod the_accounts {

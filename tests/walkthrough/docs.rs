@@ -89,6 +89,13 @@ pub(crate) fn commands_of(file: &str, text: &str) -> Vec<Command> {
     found
 }
 
+/// Every block of a page that is marked `mark`, with the number of its first line.
+#[track_caller]
+pub(crate) fn marked(page: &str, mark: &str) -> Vec<(usize, String)> {
+    let blocks = blocks(page, &read(page)).into_iter().filter(|block| block.mark == mark);
+    blocks.map(|block| (block.lines.first().map_or(0, |(line, _)| *line), block.text())).collect()
+}
+
 /// The first block behind a command's own that is marked `mark`: what the page says it answers.
 #[track_caller]
 pub(crate) fn answer(command: &Command, mark: &str) -> String {
@@ -96,7 +103,7 @@ pub(crate) fn answer(command: &Command, mark: &str) -> String {
     let behind = blocks.iter().skip_while(|block| !block.holds(command.line)).skip(1);
     let block = behind.into_iter().find(|block| block.mark == mark);
     let block = block.unwrap_or_else(|| panic!("no block {mark:?} behind {command:?}"));
-    block.lines.iter().map(|(_, text)| format!("{text}\n")).collect()
+    block.text()
 }
 
 /// Words in backticks that begin with one of these programs and are more than its name, with their line.
@@ -119,6 +126,10 @@ pub(crate) fn inline(text: &str, programs: &[&str]) -> Vec<(usize, String)> {
 }
 
 impl Block {
+    fn text(&self) -> String {
+        self.lines.iter().map(|(_, text)| format!("{text}\n")).collect()
+    }
+
     fn holds(&self, line: usize) -> bool {
         self.lines.iter().any(|(number, _)| *number == line)
     }
