@@ -12,8 +12,8 @@ use crate::process::project;
 use crate::support::lines::Lines;
 use crate::support::{Deadline, pause};
 
-/// How long a command may take that ends by itself.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a command may take that ends by itself; making the package takes half a minute on a quiet machine.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Said by the shell behind each command, with the command's status.
 const PROMPT: &str = "=== ended with ";

@@ -1,6 +1,6 @@
 //! README.md and loadtest/README.md: the load test by hand, against a gateway that is started as the pages say.
 
-use crate::docs;
+use crate::docs::{self, Command};
 use crate::gateway::{INTERNAL, PUBLIC, await_listener, gateway};
 use crate::scene::{Scene, changed, terminal};
 use crate::terminal::Terminal;
@@ -16,7 +16,15 @@ pub(crate) const BY_HAND: Scene = Scene {
                 "taskset -c 1 tidegate-loadtest run",
             ],
         ),
-        ("loadtest/README.md", &["cargo build --release", "PATH=", "taskset -c 0 tidegate &"]),
+        (
+            "loadtest/README.md",
+            &[
+                "cargo build --release",
+                "PATH=",
+                "taskset -c 0",
+                "taskset -c 1 tidegate-loadtest run",
+            ],
+        ),
     ],
     play: by_hand,
 };
@@ -54,21 +62,29 @@ fn runs_without_violations(terminal: &mut Terminal, command: &str) {
 }
 
 fn by_hand(scene: &Scene) {
-    let [build, start, fanout, overload, build_again, path, paced] = scene.commands();
+    let [build, start, fanout, overload, build_again, path, start_again, paced] = scene.commands();
     let mut terminal = terminal();
     terminal.runs(&build.text);
-    terminal.runs(&start.text);
-    await_listener(PUBLIC);
-    await_listener(INTERNAL);
-    for load in [fanout, overload] {
-        runs_without_violations(&mut terminal, &changed(&load, &[SHORT]));
-    }
-    terminal.runs("kill $! && wait $!");
+    measures(&mut terminal, &start, &[fanout, overload]);
     terminal.runs("rm -r target/release");
     let mut terminal = Terminal::open();
-    terminal.runs(&build_again.text);
-    terminal.runs(&path.text);
-    runs_without_violations(&mut terminal, &changed(&paced, &[SHORT]));
+    for command in [build_again, path] {
+        terminal.runs(&command.text);
+    }
+    measures(&mut terminal, &start_again, &[paced]);
+}
+
+/// Starts a gateway in the background, and ends it when the loads are over.
+#[track_caller]
+fn measures(terminal: &mut Terminal, start: &Command, loads: &[Command]) {
+    terminal.runs(&start.text);
+    // A reader takes longer than that to type the next line.
+    await_listener(PUBLIC);
+    await_listener(INTERNAL);
+    for load in loads {
+        runs_without_violations(terminal, &changed(load, &[SHORT]));
+    }
+    terminal.runs("kill $! && wait $!");
 }
 
 fn kinds(scene: &Scene) {
