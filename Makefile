@@ -133,8 +133,9 @@ bench-micro: toolchain ## Time each part of the data path; A=NAME runs those who
 
 bench-instructions: $(GUNGRAUN) ## Count instructions against benches/instructions.txt; A=--bless renews it
 	@sh scripts/install-packages.sh $(BENCH_PACKAGES)
-	GUNGRAUN_RUNNER=$(CURDIR)/$(GUNGRAUN) cargo bench --locked --features bench \
-		--bench instructions -- --output-format=json >$(CARGO_TARGET_DIR)/instructions.json
+	CARGO_TARGET_DIR=$(abspath $(CARGO_TARGET_DIR)) GUNGRAUN_RUNNER=$(CURDIR)/$(GUNGRAUN) \
+		cargo bench --locked --features bench --bench instructions -- --output-format=json \
+		>$(CARGO_TARGET_DIR)/instructions.json
 	@python3 scripts/compare-instructions.py $(CARGO_TARGET_DIR)/instructions.json \
 		benches/instructions.txt $(A)
 
@@ -160,6 +161,12 @@ package: toolchain $(CARGO_DEB) ## Build the Debian package into target/package
 
 oha: $(OHA) ## Build oha, for loadtest/oha; prints the folder that it is in
 	@echo $(dir $(OHA))
+
+.PHONY: screenshots
+
+screenshots: deps ## Take the pictures of docs/images anew; look at them before they are committed
+	cargo build --release --locked --bin tidegate
+	node $(CLIENTS)/screenshots.mjs $(CARGO_TARGET_DIR)/release/tidegate
 
 # --- Housekeeping ---------------------------------------------------------------------------------
 

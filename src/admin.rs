@@ -12,6 +12,7 @@ use http_body_util::Empty;
 
 use crate::error::Problem;
 use crate::hook::Sessions;
+use crate::http::browsers::refuse_other_names;
 use crate::http::console::Console;
 use crate::http::log_route;
 use crate::http::publish_route::{self, PublishRoute};
@@ -76,6 +77,15 @@ impl Handler for Admin {
 impl Admin {
     async fn answer(&self, head: &Parts, body: &mut RequestBody) -> Page {
         let path = head.uri.path();
+        if let Some(probe) = Self::probe(path) {
+            return match head.method {
+                Method::GET | Method::HEAD => probe(self),
+                _ => method_not_allowed("GET, HEAD"),
+            };
+        }
+        if let Err(refused) = refuse_other_names(head, &self.publish.settings) {
+            return problem(&refused);
+        }
         if let Some(answer) = self.console.answer(head).await {
             return answer;
         }
@@ -95,16 +105,17 @@ impl Admin {
         if path == reload_route::PATH {
             return reload_route::answer(&self.reloads, head).await;
         }
-        let page: fn(&Self) -> Page = match path {
+        not_found(path)
+    }
+
+    /// What load balancers and Prometheus ask for, under whatever name they know the gateway by.
+    fn probe(path: &str) -> Option<fn(&Self) -> Page> {
+        Some(match path {
             "/healthz" => Self::health,
             "/readyz" => Self::readiness,
             "/metrics" => Self::scrape,
-            _ => return not_found(path),
-        };
-        match head.method {
-            Method::GET | Method::HEAD => page(self),
-            _ => method_not_allowed("GET, HEAD"),
-        }
+            _ => return None,
+        })
     }
 
     /// Fails only when the process is broken, so that it gets restarted.

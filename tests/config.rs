@@ -18,6 +18,8 @@ mod precedence;
 mod refusals;
 #[path = "config/round_trip.rs"]
 mod round_trip;
+#[path = "config/server_keys.rs"]
+mod server_keys;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

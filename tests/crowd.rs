@@ -115,31 +115,42 @@ fn prompt_clients_lose_nothing_of_a_burst_with_the_smallest_rings() {
     bursts(8, 100);
 }
 
+/// What a cycle adds to memory, in the middle of all cycles but the first, which makes the allocator keep
+/// what all later ones need. Now and then more connections than ever before open at the same moment, and it
+/// keeps that too, half a megabyte at once; what leaks, leaks in each cycle.
+fn growth_a_cycle(memory: &[u64]) -> i64 {
+    let mut growth: Vec<i64> =
+        memory[1..].windows(2).map(|pair| pair[1].cast_signed() - pair[0].cast_signed()).collect();
+    growth.sort_unstable();
+    growth[growth.len() / 2]
+}
+
 #[test]
-fn memory_is_at_its_baseline_after_five_cycles_of_ten_thousand_connects() {
-    // What the first crowd makes the allocator keep is enough for all later ones: this is less than
-    // 35 bytes for each stream that came after it.
-    const GROWTH_MAX: u64 = 1 << 20;
+fn memory_is_at_its_baseline_after_cycles_of_ten_thousand_connects() {
+    const CYCLES: usize = 9;
+    /// 15 bytes for each stream.
+    const GROWTH_MAX: i64 = 15 * STREAMS as i64;
     let _alone = alone();
     let gateway = Gateway::start();
     let args = format!(
-        "--streams {STREAMS} --cycles 5 --hold 500ms --rest 500ms --rate 20 --settle 60s \
+        "--streams {STREAMS} --cycles {CYCLES} --hold 500ms --rest 500ms --rate 20 --settle 60s \
          --server-pid {}",
         gateway.pid()
     );
     let report = loadtest(&gateway, "churn", &args);
-    assert_eq!(number(&report, "/streams_left"), 5 * STREAMS);
+    let opened = CYCLES as u64 * STREAMS;
+    assert_eq!(number(&report, "/streams_left"), opened);
     assert_eq!(number(&report, "/gaps"), 0);
     let after = numbers(&report, "/server_rss_after");
-    assert_eq!(after.len(), 5);
-    assert!(after[4] <= after[1] + GROWTH_MAX, "memory after each cycle: {after:?}");
+    assert_eq!(after.len(), CYCLES);
+    assert!(growth_a_cycle(&after) < GROWTH_MAX, "memory after each cycle: {after:?}");
     // And it is little: what streams need goes back, or is there for the next ones.
     let held = numbers(&report, "/server_rss_held");
-    assert!(held[4] <= held[1] + GROWTH_MAX, "memory with each cycle's streams: {held:?}");
+    assert!(growth_a_cycle(&held) < GROWTH_MAX, "memory with each cycle's streams: {held:?}");
     gateway.expect_metric("tidegate_subscribers", &[], 0.0);
     gateway.expect_metric("tidegate_connections", &[("listener", "public")], 0.0);
     gateway.expect_metric("tidegate_topics", &[], 0.0);
-    gateway.expect_metric("tidegate_streams_opened_total", &[], 5.0 * STREAMS as f64);
+    gateway.expect_metric("tidegate_streams_opened_total", &[], opened as f64);
 }
 
 #[test]

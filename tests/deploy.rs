@@ -18,6 +18,8 @@ mod edge;
 mod host;
 #[path = "deploy/load_tools.rs"]
 mod load_tools;
+#[path = "deploy/machine.rs"]
+mod machine;
 #[path = "deploy/package.rs"]
 mod package;
 #[path = "deploy/pages.rs"]
@@ -27,3 +29,5 @@ mod pages;
 mod process;
 #[path = "deploy/program.rs"]
 mod program;
+#[path = "deploy/service.rs"]
+mod service;

@@ -15,6 +15,7 @@ mod newsroom;
 
 use newsroom::{JSON, NDJSON, Newsroom};
 use serde_json::json;
+use support::{Gateway, Response};
 
 #[test]
 fn what_is_no_event_is_refused() {
@@ -226,6 +227,52 @@ fn pages_of_other_sites_are_refused() {
         let headers = [("sec-fetch-site", "cross-site"), ("origin", "https://evil.test")];
         newsroom.refuses(path, &headers, br#"{"topic":"t"}"#, (403, "sec-fetch-site"));
     }
+}
+
+/// What the internal listener answers to a request for this name.
+fn for_name(gateway: &Gateway, name: &str, method: &str, path: &str) -> Response {
+    let mut connection = gateway.connect_internal();
+    connection.send(format!("{method} {path} HTTP/1.1\r\nhost: {name}\r\n\r\n").as_bytes());
+    connection.read_response(method)
+}
+
+#[test]
+fn pages_that_have_their_name_resolve_to_this_machine_are_refused() {
+    let gateway = Gateway::builder().config("").start();
+    let port = gateway.internal.port();
+    let all = ["/debug/", "/streams", "/tail?topic=%3E", "/stats", "/sources", "/log/level"];
+    for path in all {
+        for name in ["evil.test".into(), format!("evil.test:{port}"), "127.0.0.1.evil.test".into()]
+        {
+            let answer = for_name(&gateway, &name, "GET", path);
+            assert_eq!(answer.json()["field"], "host", "{name} {path}");
+            assert_eq!(answer.expect_whole_problem(403), "unknown-host");
+        }
+    }
+    for (method, path) in
+        [("POST", "/publish"), ("POST", "/topics/t"), ("POST", "/reload"), ("DELETE", "/sources/s")]
+    {
+        for_name(&gateway, "evil.test", method, path).expect_whole_problem(403);
+    }
+    for name in [
+        "localhost".into(),
+        format!("LocalHost:{port}"),
+        "127.0.0.1".into(),
+        format!("[::1]:{port}"),
+        "10.1.2.3".into(),
+    ] {
+        for_name(&gateway, &name, "GET", "/stats").expect_status(200);
+    }
+    // Those that probe it know it by other names.
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        for_name(&gateway, "gateway.svc", "GET", path).expect_status(200);
+    }
+    gateway.write_config("[server]\ninternal_hosts = ['gateway.svc', '*.corp.test']\n");
+    gateway.reload_by_api().expect_status(200);
+    for name in ["gateway.svc:80", "a.corp.test"] {
+        for_name(&gateway, name, "GET", "/stats").expect_status(200);
+    }
+    for_name(&gateway, "corp.test", "GET", "/stats").expect_status(403);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 use support::{Builder, Connection, Deadline, Gateway, Origin, PATIENCE, Received, pause};
 
-const SUBSCRIBE: &[u8] = b"GET /events?topic=t HTTP/1.1\r\nhost: tidegate.test\r\n\r\n";
+const SUBSCRIBE: &[u8] = b"GET /events?topic=t HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 fn with(key: &str, value: &str) -> Builder {
     Gateway::builder().env(&format!("TIDEGATE__SERVER__{key}"), value)
@@ -211,7 +211,7 @@ fn trickle_until_answered(client: &mut Connection) {
 fn f40_a_body_that_comes_byte_by_byte_is_a_408() {
     let gateway = with("BODY_RATE_MIN", "100B").start();
     let mut publisher = gateway.connect_internal();
-    publisher.send(b"POST /topics/t HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n");
+    publisher.send(b"POST /topics/t HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n");
     trickle_until_answered(&mut publisher);
     let response = publisher.read_response("POST");
     assert_eq!(response.header("connection"), Some("close"));

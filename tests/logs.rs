@@ -7,13 +7,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use support::{App, Builder, Gateway, Response, Subscribe, app, eventually, http, pause};
+use support::{App, Builder, Gateway, Response, app, eventually, http, pause};
 
-/// A subscription that is refused, which is told at the level debug.
+/// An event that is refused, which is told at the level debug, with its topic.
 #[track_caller]
-fn refused(gateway: &Gateway, mark: &str) {
-    let target = format!("/events?topic=a&limit={mark}");
-    assert_eq!(Subscribe::new(gateway.public, "").target(&target).response().status, 400);
+fn refused(gateway: &Gateway, topic: &str) {
+    gateway.post(&format!("/topics/{topic}?retain=perhaps"), &[], b"x").expect_status(400);
 }
 
 fn put_level(gateway: &Gateway, level: &str) -> Response {
@@ -53,7 +52,7 @@ fn the_level_changes_while_the_gateway_runs() {
     refused(&gateway, "at-last");
     gateway.expect_log("at-last");
     let log = gateway.log().join("\n");
-    assert!(!log.contains("before") && !log.contains("limit=after"), "{log}");
+    assert!(!log.contains("/topics/before") && !log.contains("/topics/after"), "{log}");
 }
 
 #[test]
@@ -187,16 +186,16 @@ fn a_kind_of_lines_has_so_many_a_second_and_then_one_that_counts_the_others() {
         refused(&gateway, &format!("x{number}"));
     }
     // Another kind is told meanwhile.
-    gateway.post("/topics/a.%3E", &[], b"x").expect_status(400);
-    gateway.expect_log("refused a publish request");
+    http("GET", gateway.public, "/events?topic=a&limit=none", &[], b"").expect_status(400);
+    gateway.expect_log("refused a subscription");
     let left_out = || {
         let lines = all_lines(&gateway, "lines of the log were left out");
-        let of_kind = lines
-            .iter()
-            .filter(|line| line["like"].as_str().is_some_and(|like| like.contains("public.rs")));
+        let of_kind = lines.iter().filter(|line| {
+            line["like"].as_str().is_some_and(|like| like.contains("publish_route.rs"))
+        });
         of_kind.map(|line| line["lines"].as_u64().expect("a number")).sum::<u64>()
     };
-    let told = || all_lines(&gateway, "refused a subscription").len() as u64;
+    let told = || all_lines(&gateway, "refused a publish request").len() as u64;
     eventually("every line to be told or counted", || {
         (told() + left_out() == REFUSED).then_some(())
     });

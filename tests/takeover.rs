@@ -10,7 +10,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use support::http::request_bytes;
 use support::{Connection, Deadline, Gateway, Received, Subscriber, eventually, pause};
 
-const SUBSCRIBE: &[u8] = b"GET /events?topic=t HTTP/1.1\r\nhost: tidegate.test\r\n\r\n";
+const SUBSCRIBE: &[u8] = b"GET /events?topic=t HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 /// What a client may send on its stream before that is misuse.
 const UNSOLICITED_BYTES_MAX: usize = 64 * 1024;
@@ -121,7 +121,7 @@ fn a_request_may_come_byte_by_byte() {
 fn a_method_that_begins_like_the_http2_preface_is_still_http1() {
     let gateway = Gateway::start();
     let mut client = gateway.connect_public();
-    for byte in b"PRI /nothing HTTP/1.1\r\nhost: tidegate.test\r\n\r\n" {
+    for byte in b"PRI /nothing HTTP/1.1\r\nhost: localhost\r\n\r\n" {
         client.send(&[*byte]);
     }
     assert_eq!(client.read_response("PRI").status, 404);
@@ -186,7 +186,7 @@ fn a_request_with_a_body_is_refused_and_the_connection_goes_on() {
         "content-length: 4\r\n\r\nbody",
         "transfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
     ] {
-        let head = "GET /events?topic=t HTTP/1.1\r\nhost: tidegate.test\r\n";
+        let head = "GET /events?topic=t HTTP/1.1\r\nhost: localhost\r\n";
         client.send(format!("{head}{framed}").as_bytes());
         client.read_response("GET").expect_problem(400);
     }
@@ -266,7 +266,7 @@ fn a_little_junk_on_a_stream_is_ignored_and_too_much_ends_it() {
 fn a_stream_ends_with_the_last_chunk_and_nothing_after_it() {
     let gateway = Gateway::start();
     let mut client = gateway.connect_public();
-    client.send(b"GET /events?topic=t&limit=2 HTTP/1.1\r\nhost: tidegate.test\r\n\r\n");
+    client.send(b"GET /events?topic=t&limit=2 HTTP/1.1\r\nhost: localhost\r\n\r\n");
     client.read_head();
     gateway.topic("t").publish("one");
     gateway.topic("t").publish("two");
@@ -285,7 +285,7 @@ fn unread_bytes_of_the_client_do_not_cost_it_the_end() {
     let gateway = Gateway::start();
     for _ in 0..20 {
         let mut client = gateway.connect_public();
-        client.send(b"GET /events?topic=t&limit=1 HTTP/1.1\r\nhost: tidegate.test\r\n\r\n");
+        client.send(b"GET /events?topic=t&limit=1 HTTP/1.1\r\nhost: localhost\r\n\r\n");
         client.read_head();
         client.send(&[b'x'; 1000]);
         gateway.topic("t").publish("one");

@@ -7,6 +7,11 @@ mod support;
 #[allow(dead_code, reason = "`tests/clients.rs` uses the rest")]
 mod process;
 
+#[path = "deploy/machine.rs"]
+mod machine;
+#[path = "deploy/program.rs"]
+mod program;
+
 #[path = "walkthrough/accounts.rs"]
 mod accounts;
 #[path = "walkthrough/docs.rs"]
@@ -64,7 +69,7 @@ scenes! {
     an_operator_changes_the_configuration: configuration::SCENE,
     an_operator_puts_it_in_front_of_an_app: proxying::SCENE,
     an_operator_asks_the_internal_api: debugging::SCENE,
-    an_operator_installs_the_package: installing::PACKAGE,
+    an_operator_installs_the_service: installing::PACKAGE,
     an_operator_sees_whether_it_works_behind_nginx: installing::CANARY,
     a_developer_runs_the_apps_by_hand: apps::SCENE,
     a_tester_measures_by_hand: load::BY_HAND,
@@ -100,12 +105,8 @@ const NOT_RUN: &[NotRun] = &[
         why: "no container engine: tests/deploy/containers.rs lints and validates the files, and runs the app",
     },
     NotRun {
-        commands: &[("docs/DEPLOY.md", &["systemctl enable", "systemctl reload", "journalctl -u"])],
-        why: "no systemd as process 1: tests/deploy/host.rs verifies the unit, tests/systemd.rs is its manager",
-    },
-    NotRun {
         commands: &[("docs/DEPLOY.md", &["cp /usr/share/doc/tidegate/examples/60-tidegate.conf"])],
-        why: "these settings are the whole host's: tests/deploy/host.rs holds them to this kernel",
+        why: "these settings are the whole host's: tests/deploy/host.rs looks for them in this kernel",
     },
     NotRun {
         commands: &[("docs/DEPLOY.md", &["kubectl apply"])],

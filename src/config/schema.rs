@@ -16,6 +16,7 @@ pub use self::tls::{Certificate, ClientAuth, Tls, TlsVersion};
 use super::reload::Applies::{AtOnce, Connections, Requests, Restart, Streams};
 use super::reload::Statements;
 use super::units::{Bytes, Fsync, Interval};
+use super::web::HostPattern;
 
 mod hook;
 mod proxy;
@@ -80,6 +81,8 @@ pub struct Server {
     /// Address of the internal listener: publish, health, metrics. Loopback only for now.
     #[serde(deserialize_with = "super::units::address")]
     pub internal: SocketAddr,
+    /// Names that the internal listener answers to, beside addresses and `localhost`.
+    pub internal_hosts: Vec<HostPattern>,
     /// Shard threads; 0 means one per core.
     pub shards: usize,
     /// Longest time from SIGTERM to exit.
@@ -134,6 +137,7 @@ impl Server {
     pub(super) const APPLIES: Statements = &[
         ("listen", Restart),
         ("internal", Restart),
+        ("internal_hosts", Requests),
         ("shards", Restart),
         ("drain", AtOnce),
         ("header_timeout", Connections),
@@ -325,6 +329,7 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
             internal: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            internal_hosts: Vec::new(),
             shards: 0,
             drain: Interval(Duration::from_secs(30)),
             header_timeout: Interval(Duration::from_secs(10)),

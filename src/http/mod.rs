@@ -3,6 +3,7 @@
 //! hyper parses; the routes ask `subscribe` and `publish` what a request means; problems become
 //! responses in one place. Called by shards, which own the sockets before and the streams after.
 
+pub mod browsers;
 mod clock;
 mod connection;
 pub mod console;

@@ -14,6 +14,7 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use tokio::time::timeout;
 
+use super::browsers::refuse_other_sites;
 use super::{RequestBody, ResponseBody, json, method_not_allowed, problem};
 use crate::error::Problem;
 use crate::hub::{self, Hub, Receipt};
@@ -92,7 +93,7 @@ impl PublishRoute {
         if head.method != Method::POST {
             return Err(Refused::Method);
         }
-        refuse_browsers(&head.headers)?;
+        refuse_other_sites(&head.headers)?;
         let key = head.headers.get(IDEMPOTENCY_KEY);
         let key = key.map(|key| publish::request_key(key.as_bytes())).transpose();
         let key = key.map_err(|error| Problem::from(&error))?;
@@ -207,19 +208,6 @@ fn broken(error: &BodyError) -> Refused {
 
 fn too_slow(detail: &str) -> Refused {
     Problem::new(408, "body-timeout", "Body too slow", detail).in_field("body").into()
-}
-
-/// A page in somebody's browser can send a form to any address, the loopback ones included. No
-/// publisher is a page of another site.
-pub(super) fn refuse_browsers(headers: &HeaderMap) -> Result<(), Problem> {
-    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
-        None | Some(b"same-origin" | b"none") => Ok(()),
-        Some(_) => {
-            let detail = "a page of another site may not do this";
-            Err(Problem::new(403, "cross-site", "Cross-site request", detail)
-                .in_field("sec-fetch-site"))
-        }
-    }
 }
 
 /// The body's format. curl says `application/x-www-form-urlencoded` unless told otherwise, so that

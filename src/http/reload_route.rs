@@ -3,7 +3,7 @@
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
-use super::publish_route::refuse_browsers;
+use super::browsers::refuse_other_sites;
 use super::{ResponseBody, json, method_not_allowed, problem};
 use crate::error::Problem;
 use crate::settings::Reloads;
@@ -16,7 +16,7 @@ pub async fn answer<S>(reloads: &Reloads, head: &Parts) -> Response<ResponseBody
     if head.method != Method::POST {
         return method_not_allowed("POST");
     }
-    if let Err(refused) = refuse_browsers(&head.headers) {
+    if let Err(refused) = refuse_other_sites(&head.headers) {
         return problem(&refused);
     }
     match reloads.ask().await {

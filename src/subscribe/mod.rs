@@ -12,4 +12,4 @@ mod routes;
 
 pub use parameters::Values;
 pub use request::{Opening, SubscribeError, Subscription};
-pub use routes::{Found, Route, RouteId, RouteSettings, Routes, TooManySettings};
+pub use routes::{Found, Route, RouteId, RouteSettings, Routes, TooManySettings, host};

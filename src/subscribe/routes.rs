@@ -293,7 +293,7 @@ impl Found<'_> {
 }
 
 /// The host that a request is for, without its port.
-fn host(head: &Parts) -> &str {
+pub fn host(head: &Parts) -> &str {
     let of_target = head.uri.authority().map(Authority::host);
     let of_field = || Some(without_port(head.headers.get(HOST)?.to_str().ok()?));
     of_target.or_else(of_field).unwrap_or_default()

@@ -67,6 +67,9 @@ fn described(section: &str, name: &str) -> (String, String) {
     };
     let prose: Vec<&str> = comment.lines().filter(is_prose).map(|line| &line[2..]).collect();
     assert!(!prose.is_empty(), "{section}.{name} is not explained");
+    let is_key = |name: &str| Config::applies(&format!("{section}.{name}")).is_some();
+    let is_assignment = |line: &&str| line.split_once(" = ").is_some_and(|(name, _)| is_key(name));
+    assert!(!prose.iter().any(is_assignment), "there is no empty line before {name}");
     (prose.join(" ").replace('|', "\\|"), default)
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 use tidegate::config::schema::{
     Balance, Certificate, ClientAuth, Control, ControlChanges, Cors, HeartbeatKind, History,
-    HistoryOverride, HostHeader, Log, LogFormat, Mailbox, Parameter, Proxy, Publish, Route, Server,
-    Slow, Source, Sources, Store, Stream, StreamRoute, Tls, TlsVersion, TopicField, Upstream,
+    HistoryOverride, HostHeader, Log, LogFormat, Mailbox, Parameter, Proxy, Publish, Route, Slow,
+    Source, Sources, Store, Stream, StreamRoute, Tls, TlsVersion, TopicField, Upstream,
 };
 use tidegate::config::template::{PathTemplate, Pattern, TopicTemplate};
 use tidegate::config::units::{Bytes, Fsync, Interval};
@@ -18,10 +18,11 @@ use tidegate::config::web::{
 use tidegate::config::{self, Config, Flag, Overrides};
 
 use crate::hook_keys::{auth, hooks, snapshot};
+use crate::server_keys::server;
 use crate::{set, with_environment};
 
 /// TOML's integers are signed.
-const COUNT_MAX: usize = i64::MAX.unsigned_abs() as usize;
+pub(crate) const COUNT_MAX: usize = i64::MAX.unsigned_abs() as usize;
 
 pub(crate) fn interval() -> impl Strategy<Value = Interval> {
     let nanos = 0..=Interval::MAX.0.as_nanos() as u64;
@@ -46,58 +47,8 @@ pub(crate) fn count() -> impl Strategy<Value = usize> {
 }
 
 /// An address as it is written: an IPv6 flow label is not.
-fn address() -> impl Strategy<Value = SocketAddr> {
+pub(crate) fn address() -> impl Strategy<Value = SocketAddr> {
     any::<(IpAddr, u16)>().prop_map(SocketAddr::from)
-}
-
-fn server() -> impl Strategy<Value = Server> {
-    let times = prop::array::uniform9(interval());
-    let sizes = prop::array::uniform5(bytes());
-    let counts = prop::array::uniform3(count());
-    let smaller = any::<[u32; 4]>();
-    let requests = 0..=COUNT_MAX as u64;
-    let numbers = (smaller, requests, any::<bool>());
-    (address(), address(), times, sizes, counts, numbers).prop_map(
-        |(listen, internal, times, sizes, counts, numbers)| {
-            let (smaller, requests_per_connection_max, proxy_protocol) = numbers;
-            let [drain, header_timeout, keepalive_timeout, times @ ..] = times;
-            let [body_timeout, send_timeout, times @ ..] = times;
-            let [tcp_user_timeout, tcp_keepalive, http2_window_timeout, http2_ping_interval] =
-                times;
-            let [header_bytes_max, request_line_bytes_max, sizes @ ..] = sizes;
-            let [body_rate_min, response_rate_min, send_buffer] = sizes;
-            let [shards, header_fields_max, connections_max] = counts;
-            let [accept_backlog, connections_per_address_max, smaller @ ..] = smaller;
-            let [http2_streams_max, http2_control_frames_max] = smaller;
-            Server {
-                listen,
-                internal,
-                shards,
-                drain,
-                header_timeout,
-                header_bytes_max,
-                header_fields_max,
-                request_line_bytes_max,
-                keepalive_timeout,
-                requests_per_connection_max,
-                body_timeout,
-                body_rate_min,
-                response_rate_min,
-                send_timeout,
-                connections_max,
-                connections_per_address_max,
-                accept_backlog,
-                send_buffer,
-                tcp_user_timeout,
-                tcp_keepalive,
-                http2_streams_max,
-                http2_control_frames_max,
-                http2_window_timeout,
-                http2_ping_interval,
-                proxy_protocol,
-            }
-        },
-    )
 }
 
 fn stream() -> impl Strategy<Value = Stream> {
@@ -216,7 +167,7 @@ fn route() -> impl Strategy<Value = StreamRoute> {
     )
 }
 
-fn host() -> impl Strategy<Value = HostPattern> {
+pub(crate) fn host() -> impl Strategy<Value = HostPattern> {
     "((\\*\\.)?[a-z]{1,5}\\.[a-z]{2})?".prop_map(read::<HostPattern>)
 }
 

@@ -1,5 +1,4 @@
-//! The systemd unit and the sysctl file, checked by systemd's own tools and against this kernel. Nothing is
-//! started: that takes a systemd that is process 1.
+//! The systemd unit and the sysctl file, checked by systemd's own tools and against this kernel.
 
 use std::fs;
 use std::path::Path;

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::program::{expect, program};
 use crate::support::{Folder, Gateway, http};
@@ -16,8 +17,12 @@ fn dpkg(root: &Path) -> Command {
     dpkg
 }
 
+/// Builds the package into a folder; its path.
 #[track_caller]
-fn package(into: &Folder) -> String {
+pub(crate) fn package(into: &Folder) -> String {
+    // The pages that go into it lie in one place.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let binary = Path::new(env!("CARGO_BIN_EXE_tidegate"));
     let built = binary.parent().expect("a binary lies in its profile's folder");
     let profile = built.file_name().expect("a name");

@@ -33,10 +33,9 @@ fn small_bodies() -> Builder {
 }
 
 fn chunked_request(path: &str, chunks: usize, chunk: &[u8]) -> Vec<u8> {
-    let mut bytes = format!(
-        "POST {path} HTTP/1.1\r\nhost: tidegate.test\r\ntransfer-encoding: chunked\r\n\r\n"
-    )
-    .into_bytes();
+    let mut bytes =
+        format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")
+            .into_bytes();
     for _ in 0..chunks {
         write!(bytes, "{:x}\r\n", chunk.len()).expect("a Vec takes everything");
         bytes.extend_from_slice(chunk);
@@ -97,7 +96,7 @@ fn f06_a_client_that_asks_first_is_told_without_sending() {
     let ask = |length: u64| {
         let mut connection = newsroom.gateway.connect_internal();
         let head = format!(
-            "POST /topics/t HTTP/1.1\r\nhost: tidegate.test\r\nexpect: 100-continue\r\n\
+            "POST /topics/t HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n\
              content-length: {length}\r\n\r\n"
         );
         connection.send(head.as_bytes());
@@ -128,7 +127,7 @@ fn f06_memory_does_not_grow_by_what_is_announced() {
     let mut connections = Vec::new();
     for announced in announcements.iter().cycle().take(PUBLISHERS) {
         let mut connection = newsroom.gateway.connect_internal();
-        let head = format!("POST /topics/t HTTP/1.1\r\nhost: tidegate.test\r\n{announced}");
+        let head = format!("POST /topics/t HTTP/1.1\r\nhost: localhost\r\n{announced}");
         connection.send(head.as_bytes());
         connection.send(&vec![b'x'; SENT]);
         connections.push(connection);
@@ -207,7 +206,7 @@ fn a_malformed_chunked_body_publishes_nothing() {
     ] {
         let mut connection = newsroom.gateway.connect_internal();
         let head =
-            "POST /topics/t HTTP/1.1\r\nhost: tidegate.test\r\ntransfer-encoding: chunked\r\n\r\n";
+            "POST /topics/t HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
         connection.send(head.as_bytes());
         connection.send(body.as_bytes());
         connection.read_response("POST").expect_refused(400, "body");
@@ -222,8 +221,7 @@ fn a_body_that_never_comes_is_given_up() {
     let mut newsroom =
         Newsroom::of(Gateway::builder().env("TIDEGATE__SERVER__BODY_TIMEOUT", "300ms"));
     let mut connection = newsroom.gateway.connect_internal();
-    connection
-        .send(b"POST /topics/t HTTP/1.1\r\nhost: tidegate.test\r\ncontent-length: 9\r\n\r\nhalf");
+    connection.send(b"POST /topics/t HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nhalf");
     let response = connection.read_response("POST");
     assert_eq!(response.header("connection"), Some("close"));
     response.expect_refused(408, "body");

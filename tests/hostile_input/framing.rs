@@ -9,7 +9,7 @@ use super::support::{Connection, Deadline, Gateway, PATIENCE, Received};
 
 /// What a smuggler would hide behind its request.
 const SMUGGLED: &[u8] =
-    b"POST /topics/t HTTP/1.1\r\nhost: tidegate.test\r\ncontent-length: 8\r\n\r\nsmuggled";
+    b"POST /topics/t HTTP/1.1\r\nhost: localhost\r\ncontent-length: 8\r\n\r\nsmuggled";
 
 const PIPELINED: usize = 3;
 
@@ -20,7 +20,7 @@ fn post(lines: &str, body: &str) -> Vec<u8> {
 }
 
 fn with_host(lines: &str, body: &str) -> Vec<u8> {
-    post(&format!("host: tidegate.test\r\n{lines}"), body)
+    post(&format!("host: localhost\r\n{lines}"), body)
 }
 
 fn chunked(body: &str) -> Vec<u8> {
@@ -172,8 +172,9 @@ fn f25_what_a_refused_request_leaves_unread_is_never_a_request() {
     // Refused by the route, which reads no body: it is drained to its end, wherever that comes.
     let inner = String::from_utf8(SMUGGLED.to_vec()).expect("ASCII");
     let body = format!("{:x}\r\n{inner}\r\n0\r\n\r\n", inner.len());
-    let drained =
-        format!("POST /nothing HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{body}");
+    let drained = format!(
+        "POST /nothing HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n{body}"
+    );
     newsroom.publisher.send(drained.as_bytes());
     newsroom.publisher.read_response("POST").expect_whole_problem(404);
     newsroom.goes_on();

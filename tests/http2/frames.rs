@@ -82,7 +82,7 @@ impl Http2 {
         let block = block(&[
             (":method", "GET"),
             (":scheme", "http"),
-            (":authority", "tidegate.test"),
+            (":authority", "localhost"),
             (":path", path),
             ("accept", "text/event-stream"),
         ]);

@@ -180,7 +180,7 @@ impl Raw {
 
 /// The fields of a request for a path, behind its method.
 pub(crate) fn fields<'a>(method: &'a str, path: &'a str) -> [(&'a str, &'a str); 4] {
-    [(":method", method), (":scheme", "http"), (":authority", "tidegate.test"), (":path", path)]
+    [(":method", method), (":scheme", "http"), (":authority", "localhost"), (":path", path)]
 }
 
 /// HEADERS with these fields and flags.

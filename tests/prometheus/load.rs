@@ -14,7 +14,7 @@ use crate::support::{Connection, Gateway, Origin, OriginConnection, Request, Sub
 pub(crate) const PATIENCE_WITH_ALL: Duration = Duration::from_secs(60);
 
 /// A WebSocket's request, and its answer.
-const UPGRADE: &str = "GET /sockets/one HTTP/1.1\r\nhost: tidegate.test\r\nconnection: upgrade\r\n\
+const UPGRADE: &str = "GET /sockets/one HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
                        upgrade: websocket\r\n\r\n";
 const UPGRADED: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
                         upgrade: websocket\r\n\r\n";

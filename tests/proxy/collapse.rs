@@ -288,7 +288,7 @@ fn over_http2_it_is_the_same_stream() {
     let (mut one, mut server) = first(&gateway, &origin, "user=1", &shared("k"));
     let mut two = Command::new("curl")
         .args(["--http2-prior-knowledge", "-sN", "-H", "accept: text/event-stream"])
-        .args(["-H", "cookie: user=1", "-H", "host: tidegate.test", "--max-time", "20"])
+        .args(["-H", "cookie: user=1", "-H", "host: localhost", "--max-time", "20"])
         .arg(format!("http://{}/live", gateway.public))
         .stdout(Stdio::piped())
         .spawn()

@@ -265,7 +265,7 @@ pub fn http(
 
 /// The bytes of a request, `host` first.
 pub fn request_bytes(method: &str, path: &str, headers: &[Header<'_>], body: &[u8]) -> Vec<u8> {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: tidegate.test\r\n");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

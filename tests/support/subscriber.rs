@@ -88,7 +88,7 @@ impl Subscribe {
     #[track_caller]
     fn send(&self) -> Connection {
         let mut connection = Connection::from(self.connect());
-        let mut head = format!("GET {} {}\r\nhost: tidegate.test\r\n", self.target, self.version);
+        let mut head = format!("GET {} {}\r\nhost: localhost\r\n", self.target, self.version);
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -60,12 +60,6 @@ pub(crate) fn skip(why: &str) {
     println!("{SKIPPED}{why}");
 }
 
-/// Whether the world of this scene has the machine's users, and not root alone.
-pub(crate) fn has_every_user() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").expect("Linux says so");
-    map.split_whitespace().nth(2) == Some("4294967295")
-}
-
 /// Runs a command to its end in a world of its own.
 fn enter(way_in: &[&str], command: &[&Path]) -> Output {
     let binary = Path::new(env!("CARGO_BIN_EXE_tidegate"));

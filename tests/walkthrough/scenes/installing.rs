@@ -1,11 +1,11 @@
-//! docs/DEPLOY.md: the package, put into the system by apt, and whether it works behind nginx with the file that
-//! ships, at the address that the page names.
+//! docs/DEPLOY.md: the package and its service, on a machine with a systemd; and whether the gateway works behind
+//! nginx with the file that ships, at the address that the page names.
 
 use std::fs;
-use std::path::Path;
 
 use crate::docs;
-use crate::gateway::{INTERNAL, await_listener, gateway, get, local};
+use crate::gateway::{await_listener, gateway, local};
+use crate::machine::Machine;
 use crate::process::project;
 use crate::scene::{Scene, terminal};
 use crate::support::{Authority, Folder};
@@ -15,7 +15,15 @@ use crate::world;
 pub(crate) const PACKAGE: Scene = Scene {
     commands: &[(
         "docs/DEPLOY.md",
-        &["make package", "apt-get install ./target", "tidegate completions", "tidegate man"],
+        &[
+            "make package",
+            "apt-get install ./target",
+            "systemctl enable --now",
+            "systemctl reload",
+            "journalctl -u",
+            "tidegate completions",
+            "tidegate man",
+        ],
     )],
     play: package,
 };
@@ -24,35 +32,37 @@ pub(crate) const CANARY: Scene =
     Scene { commands: &[("docs/DEPLOY.md", &["tidegate canary"])], play: canary };
 
 fn package(scene: &Scene) {
-    let [make, install, completions, manual] = scene.commands();
-    let mut root = Terminal::open();
-    root.runs(&make.text);
-    if !world::has_every_user() {
-        world::skip("apt and the package's scripts make users, which takes root");
-        return;
+    let [make, install, enable, reload, journal, completions, manual] = scene.commands();
+    Terminal::open().runs(&make.text);
+    let folder = project().join("target/package");
+    let mut files = fs::read_dir(folder).expect("a folder").filter_map(Result::ok);
+    let package = files.find(|file| file.path().extension().is_some_and(|end| end == "deb"));
+    let package = package.expect("a package");
+    let Some(machine) = Machine::boot() else {
+        return world::skip("the service's commands want a machine with a systemd");
+    };
+    // Root's home is the folder that the reader is in.
+    let name = package.file_name().into_string().expect("UTF-8");
+    let bytes = fs::read(package.path()).expect("it can be read");
+    machine.write(&format!("/root/target/package/{name}"), bytes);
+    machine.expect(&format!("cd && {}", install.text));
+    // The package has started it already.
+    machine.expect("systemctl disable --now tidegate");
+    for service in [enable, reload] {
+        machine.expect(&service.text);
+        assert_eq!(machine.expect("systemctl is-active tidegate"), "active", "{service:?}");
     }
-    root.runs(&install.text);
-    let [completion, page] = [
-        "/usr/share/bash-completion/completions/tidegate",
-        "/usr/share/man/man1/tidegate-canary.1",
-    ]
-    .map(Path::new);
-    let packaged = fs::read_to_string(completion).expect("the package brings it");
-    assert!(Path::new("/usr/share/man/man1/tidegate-canary.1.gz").exists());
-    assert!(fs::read_to_string("/etc/passwd").expect("ours").contains("\ntidegate:"));
-    // What the unit starts, as the package has installed it.
-    let unit = fs::read_to_string("/usr/lib/systemd/system/tidegate.service").expect("installed");
-    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart="));
-    let mut service = Terminal::open();
-    service.types(start.expect("it starts something"));
-    service.shows_text("listening");
-    get(INTERNAL, "/healthz");
+    machine.eventually(&journal.text, "reloaded");
+    machine.expect("curl --silent --show-error --fail localhost:8081/healthz");
 
-    fs::remove_file(completion).expect("it is there");
-    root.runs(&completions.text);
-    assert_eq!(fs::read_to_string(completion).expect("just written"), packaged);
-    root.runs(&manual.text);
-    assert!(page.exists());
+    let completion = "/usr/share/bash-completion/completions/tidegate";
+    let packaged = machine.expect(&format!("cat {completion} && rm {completion}"));
+    machine.expect(&completions.text);
+    assert_eq!(machine.expect(&format!("cat {completion}")), packaged);
+    let page = "/usr/share/man/man1/tidegate-canary.1";
+    machine.expect(&format!("test -e {page}.gz && ! test -e {page}"));
+    machine.expect(&manual.text);
+    machine.expect(&format!("test -e {page}"));
 }
 
 fn canary(scene: &Scene) {
