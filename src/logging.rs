@@ -5,6 +5,8 @@
 //! A kind is a place in the code. What clients can cause, again and again, is logged at such places; each
 //! has so many lines a second, and then one that says how many were left out.
 
+mod journal;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -19,6 +21,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{fmt as writer, reload};
 
+use self::journal::WithPriority;
 use crate::config::is_log_filter;
 use crate::config::schema::{Log, LogFormat};
 
@@ -66,14 +69,20 @@ impl Logging {
             .with_writer(io::stderr)
             .with_ansi(io::stderr().is_terminal())
             .with_target(false);
-        let log_of = tracing_subscriber::registry().with(filter).with(Bounded(kinds));
-        match log.format {
-            LogFormat::Text => log_of.with(lines).init(),
+        let lines = match log.format {
+            LogFormat::Text if journal::is_told() => {
+                lines.without_time().map_event_format(WithPriority).boxed()
+            }
+            LogFormat::Text => lines.boxed(),
             LogFormat::Json => {
                 let lines = lines.json().flatten_event(true).with_current_span(false);
-                log_of.with(lines).init();
+                match journal::is_told() {
+                    true => lines.map_event_format(WithPriority).boxed(),
+                    false => lines.boxed(),
+                }
             }
-        }
+        };
+        tracing_subscriber::registry().with(filter).with(Bounded(kinds)).with(lines).init();
         let replace = Box::new(move |filter| handle.reload(filter));
         Ok(Self { level: Mutex::new(log.level.clone()), replace, kinds })
     }

@@ -70,6 +70,16 @@ fn what_is_no_filter_is_refused_and_changes_nothing() {
     assert_eq!(gateway.get("/log/level").expect_status(200).json()["level"], "info");
 }
 
+// --- Where it goes
+
+#[test]
+fn lines_have_a_priority_only_where_the_journal_reads_them() {
+    // Of the shell that started it, say: standard error leads to the test.
+    let gateway = Gateway::builder().env("JOURNAL_STREAM", "8:1234").start();
+    let log = gateway.log();
+    assert!(log.iter().all(|line| line.starts_with('{')), "{log:?}");
+}
+
 // --- Access lines
 
 fn with_access() -> Builder {

@@ -112,6 +112,10 @@ fn a_wrong_configuration_is_in_the_journal_and_stops_nothing_that_runs() {
     machine.expect("systemctl reload tidegate");
     let journal = "journalctl -u tidegate --no-pager";
     machine.eventually(journal, "the configuration stays as it was");
+    // By its priority, and without a clock beside the journal's.
+    let wrong = machine.expect("journalctl -u tidegate --priority=err --output=cat");
+    assert!(wrong.starts_with("ERROR the configuration stays as it was"), "{wrong}");
+    assert!(!wrong.contains("INFO"), "{wrong}");
     machine.expect("tidegate canary");
     let (is_restarted, _) = machine.run("systemctl restart tidegate");
     assert!(!is_restarted);
