@@ -28,7 +28,7 @@ CARGO_DENY_VERSION := 0.20.2
 # The version of the library in Cargo.toml: the two belong together.
 GUNGRAUN_VERSION := 0.20.0
 
-# Programs of `tests/deploy.rs`.
+# Programs of `tests/deploy.rs` and `tests/walkthrough.rs`.
 CARGO_DEB_VERSION := 3.8.0
 OHA_VERSION := 1.16.0
 
@@ -43,7 +43,8 @@ GUNGRAUN := target/tools/gungraun-runner-$(GUNGRAUN_VERSION)/bin/gungraun-runner
 BUILD_PACKAGES := cc:gcc,libc6-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) curl:curl chromium:chromium python3:python3 \
 	python3-venv:python3-venv node:nodejs npm:npm nginx:nginx haproxy:haproxy caddy:caddy \
-	prometheus:prometheus groff:groff-base systemd-analyze:systemd dpkg-shlibdeps:dpkg-dev ip:iproute2
+	prometheus:prometheus groff:groff-base systemd-analyze:systemd dpkg-shlibdeps:dpkg-dev \
+	git:git ip:iproute2 mount:mount update-ca-certificates:ca-certificates
 BENCH_PACKAGES := $(BUILD_PACKAGES) valgrind:valgrind,libc6-dbg python3:python3
 
 # The peers that `make bench` measures beside; only their programs are used.
@@ -54,7 +55,7 @@ PEER_PACKAGES := nginx:nginx nchan:libnginx-mod-nchan pushpin:pushpin zurl:zurl 
 .PHONY: deps packages toolchain components
 
 deps: packages components $(VENV)/installed $(CLIENTS)/node_modules/installed \
-	$(CARGO_DENY) $(CARGO_DEB) ## Install what the tests need and is missing
+	$(CARGO_DENY) $(CARGO_DEB) $(OHA) ## Install what the tests need and is missing
 
 # nginx, haproxy, caddy and prometheus are started by the tests alone.
 packages:
@@ -95,7 +96,7 @@ $(CARGO_DEB): | toolchain
 		--root target/tools/cargo-deb-$(CARGO_DEB_VERSION) \
 		--version $(CARGO_DEB_VERSION) cargo-deb
 
-# Minutes to build: not part of `make test`.
+# The one that takes minutes to build.
 $(OHA): | toolchain
 	env -u RUSTFLAGS -u CARGO_TARGET_DIR cargo install --quiet --locked --debug \
 		--root target/tools/oha-$(OHA_VERSION) --version $(OHA_VERSION) oha
@@ -151,7 +152,7 @@ $(GUNGRAUN): | toolchain
 
 # --- What ships -----------------------------------------------------------------------------------
 
-.PHONY: package oha test-oha
+.PHONY: package oha
 
 package: toolchain $(CARGO_DEB) ## Build the Debian package into target/package
 	@sh scripts/install-packages.sh dpkg-shlibdeps:dpkg-dev
@@ -160,9 +161,6 @@ package: toolchain $(CARGO_DEB) ## Build the Debian package into target/package
 
 oha: $(OHA) ## Build oha, for loadtest/oha; prints the folder that it is in
 	@echo $(dir $(OHA))
-
-test-oha: toolchain $(OHA) ## Run the scripts of loadtest/oha, shortened; builds oha first
-	cargo test --profile fast --locked --test deploy -- --ignored oha
 
 .PHONY: screenshots
 

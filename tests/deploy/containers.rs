@@ -84,15 +84,6 @@ impl Drop for Ended {
     }
 }
 
-/// Whether there is kubectl: no package of the tests brings it. Says so where a test is skipped.
-fn has_kubectl() -> bool {
-    let is_there = program("kubectl").args(["version", "--client"]).output().is_ok();
-    if !is_there {
-        println!("skipped: kubectl is not installed");
-    }
-    is_there
-}
-
 /// What a folder of manifests makes, checked by the schemas of Kubernetes.
 #[track_caller]
 fn manifests(folder: &str) -> String {
@@ -111,9 +102,6 @@ fn manifests(folder: &str) -> String {
 
 #[test]
 fn kubernetes_understands_the_base_and_each_overlay() {
-    if !has_kubectl() {
-        return;
-    }
     let base = manifests("base");
     assert!(base.contains("terminationGracePeriodSeconds: 60"));
     assert!(!base.contains("HorizontalPodAutoscaler"));
@@ -125,9 +113,6 @@ fn kubernetes_understands_the_base_and_each_overlay() {
 
 #[test]
 fn a_pod_has_time_for_the_drain() {
-    if !has_kubectl() {
-        return;
-    }
     let built = expect(program("kubectl").args(["kustomize", "deploy/kubernetes/base"]));
     let seconds = |key: &str| {
         let value = built.lines().find_map(|line| line.trim().strip_prefix(key));

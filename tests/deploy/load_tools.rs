@@ -64,7 +64,6 @@ fn oha(gateway: &Gateway, script: &str, settings: &[(&str, &str)]) -> Value {
 }
 
 #[test]
-#[ignore = "oha takes minutes to build: `make test-oha`"]
 fn oha_publishes() {
     let gateway = Gateway::start();
     let report = oha(&gateway, "publish.sh", &[("REQUESTS", "500"), ("CONNECTIONS", "4")]);
@@ -74,7 +73,6 @@ fn oha_publishes() {
 }
 
 #[test]
-#[ignore = "oha takes minutes to build: `make test-oha`"]
 fn oha_holds_streams_until_the_gateway_ends_them() {
     let gateway = Gateway::start();
     let report = oha(&gateway, "streams.sh", &[("STREAMS", "50"), ("DURATION", "1s")]);

@@ -28,13 +28,19 @@ impl Deadline {
 
 /// Asks every 10 ms until `ready` answers; panics with `what` after [`PATIENCE`].
 #[track_caller]
-pub fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
-    let deadline = Deadline::patient();
+pub fn eventually<T>(what: &str, ready: impl FnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, what, ready)
+}
+
+/// The same for what takes longer.
+#[track_caller]
+pub fn eventually_within<T>(time: Duration, what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = Deadline::after(time);
     loop {
         if let Some(answer) = ready() {
             return answer;
         }
-        assert!(deadline.left().is_some(), "waited {PATIENCE:?} for {what}");
+        assert!(deadline.left().is_some(), "waited {time:?} for {what}");
         pause(Duration::from_millis(10));
     }
 }

@@ -29,7 +29,7 @@ pub mod subscriber;
 
 pub use app::App;
 pub use authority::{Authority, Folder};
-pub use deadline::{Deadline, PATIENCE, eventually, pause};
+pub use deadline::{Deadline, PATIENCE, eventually, eventually_within, pause};
 pub use gateway::{Builder, Gateway, Topic, run_cli};
 pub use http::{Connection, Received, Response, http, percent_encode};
 pub use origin::{Origin, OriginConnection, Request};
