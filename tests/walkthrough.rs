@@ -43,6 +43,8 @@ mod newcomer;
 mod other_load;
 #[path = "walkthrough/scenes/proxying.rs"]
 mod proxying;
+#[path = "walkthrough/scenes/sizing.rs"]
+mod sizing;
 
 use scene::{NotRun, Scene};
 
@@ -69,6 +71,7 @@ scenes! {
     an_operator_changes_the_configuration: configuration::SCENE,
     an_operator_puts_it_in_front_of_an_app: proxying::SCENE,
     an_operator_asks_the_internal_api: debugging::SCENE,
+    an_operator_calculates_what_a_load_takes: sizing::SCENE,
     an_operator_installs_the_service: installing::PACKAGE,
     an_operator_sees_whether_it_works_behind_nginx: installing::CANARY,
     a_developer_runs_the_apps_by_hand: apps::SCENE,

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use crate::process::project;
 
-/// What a block may be marked as. Only `sh` holds commands: no other mark for them gets by.
-const MARKS: &[&str] = &["", "ini", "js", "json", "sh", "toml"];
+/// What a block may be marked as. Only `sh` holds commands: no other mark for them gets by. `text` is what one
+/// prints.
+const MARKS: &[&str] = &["", "ini", "js", "json", "sh", "text", "toml"];
 
 /// Folders whose files are not ours.
 const NOT_OURS: &[&str] = &["target", "node_modules", ".git"];
