@@ -305,6 +305,11 @@ fn over_http2_it_is_the_same_stream() {
     two.wait().expect("it ends");
 }
 
+/// What a client calls itself, to servers too.
+fn name(client: &Connection) -> String {
+    client.stream().local_addr().expect("it is connected").to_string()
+}
+
 /// So many clients that ask for the same at once. The first has asked the server when the others come.
 fn waiting(
     gateway: &Gateway,
@@ -313,7 +318,9 @@ fn waiting(
 ) -> (Vec<Connection>, OriginConnection) {
     let asking = |_| {
         let mut client = gateway.connect_public();
-        client.send_request("GET", "/live", &[("accept", "text/event-stream")], b"");
+        let name = name(&client);
+        let headers = [("accept", "text/event-stream"), ("x-client", name.as_str())];
+        client.send_request("GET", "/live", &headers, b"");
         client
     };
     let mut asked: Vec<Connection> = (0..1).map(asking).collect();
@@ -343,17 +350,19 @@ fn after_a_failure_the_next_one_asks_and_the_others_wait_for_it() {
     let origin = Origin::listen();
     let gateway = sharing(&origin);
     let (mut clients, mut server) = waiting(&gateway, &origin, 8);
+    let mut asks = String::new();
     for failure in FAILURES {
         server
             .send(&format!("HTTP/1.1 {failure}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"));
         let mut told = take_answered(&mut clients);
         assert_eq!(told.read_response("GET").status.to_string(), failure[..3]);
         server = origin.accept();
-        server.read_request();
+        asks = server.read_request().header("x-client").expect("it has a name").to_owned();
         assert!(origin.accept_within(Deadline::after(QUIET)).is_none(), "one asks at a time");
     }
     // One that leaves while it waits is passed over.
-    drop(clients.pop());
+    let waits = clients.iter().position(|client| name(client) != asks);
+    drop(clients.remove(waits.expect("only one asks")));
     // No answer at all.
     drop(server);
     assert_eq!(take_answered(&mut clients).read_response("GET").status, 502);
