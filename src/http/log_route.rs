@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
 use serde_json::json;
-use tokio::time::timeout;
 
-use super::{RequestBody, ResponseBody, json as json_answer, method_not_allowed, problem};
+use super::{
+    RequestBody, ResponseBody, json as json_answer, method_not_allowed, problem, small_body,
+};
 use crate::error::Problem;
 use crate::logging::Logging;
 
@@ -38,18 +38,7 @@ pub async fn answer<S>(
 }
 
 async fn put(logging: &Logging, body: &mut RequestBody, longest: Duration) -> Result<(), Problem> {
-    let read = timeout(longest, Limited::new(body, BODY_BYTES_MAX).collect()).await;
-    let body = match read {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) => {
-            let detail = format!("a filter has at most {BODY_BYTES_MAX} bytes: {error}");
-            return Err(Problem::new(413, "body-too-large", "Body too large", detail));
-        }
-        Err(_) => {
-            let detail = "the request's body did not arrive in time";
-            return Err(Problem::new(408, "body-timeout", "Body too slow", detail));
-        }
-    };
+    let body = small_body::read(body, "a filter", BODY_BYTES_MAX, longest).await?;
     let bad = |detail: String| {
         Problem::new(400, "bad-log-level", "Bad log level", detail).in_field("level")
     };

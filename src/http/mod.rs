@@ -22,6 +22,7 @@ pub mod publish_route;
 pub mod reload_route;
 mod response;
 pub mod sessions_route;
+mod small_body;
 pub mod sources_route;
 
 pub use crate::request_body::RequestBody;

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
 use serde_json::json;
-use tokio::time::timeout;
 
 use super::response::no_content;
 use super::{
     RequestBody, ResponseBody, json as json_answer, method_not_allowed, not_found, problem,
+    small_body,
 };
 use crate::config::schema::Source;
 use crate::error::Problem;
@@ -89,18 +88,7 @@ impl SourcesRoute {
         body: &mut RequestBody,
     ) -> Result<Response<ResponseBody<S>>, Problem> {
         let longest = self.settings.now().config.server.body_timeout.0;
-        let read = timeout(longest, Limited::new(body, BODY_BYTES_MAX).collect()).await;
-        let body = match read {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) => {
-                let detail = format!("a source has at most {BODY_BYTES_MAX} bytes: {error}");
-                return Err(Problem::new(413, "body-too-large", "Body too large", detail));
-            }
-            Err(_) => {
-                let detail = "the request's body did not arrive in time";
-                return Err(Problem::new(408, "body-timeout", "Body too slow", detail));
-            }
-        };
+        let body = small_body::read(body, "a source", BODY_BYTES_MAX, longest).await?;
         let bad = |detail: String| Problem::new(400, "bad-source", "Bad source", detail);
         let mut source: Source =
             serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))?;
